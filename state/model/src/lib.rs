@@ -4,7 +4,25 @@
 //! The JSON form of these types (serde, `PascalCase`) is the API's; the binary form is bincode's, so
 //! no field may be skipped, flattened or internally tagged.
 
+pub mod assignment;
 pub mod clock;
+pub mod cluster;
+pub mod command;
+pub mod config;
+pub mod event;
 pub mod id;
+pub mod meta;
+pub mod name;
 pub mod node;
+pub mod outcome;
+pub mod placement;
+pub mod plan;
+pub mod resources;
+pub mod restart;
+pub mod runtime;
+pub mod service;
+pub mod task;
+pub mod task_state;
+pub mod template;
 pub mod units;
+pub mod view;

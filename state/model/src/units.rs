@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// A moment of the wall clock: milliseconds since 1970-01-01 UTC. RFC 3339 in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -89,6 +90,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct MilliCpu(pub u64);
 
@@ -102,6 +104,7 @@ impl fmt::Display for MilliCpu {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 

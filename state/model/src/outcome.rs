@@ -1,0 +1,144 @@
+//! What applying a command answered. The same on every node.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ConfigId, NodeId, ServiceId, TokenId};
+use crate::meta::Version;
+use crate::service::SpecError;
+
+/// The answer to a command: what was done, or why nothing was.
+pub type Outcome = Result<Done, Rejection>;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// Nothing to tell.
+    Nothing,
+    /// A service now stands at this version.
+    Service(ServiceId, Version),
+    /// A config now stands at this version.
+    Config(ConfigId, Version),
+    /// A node now stands at this version.
+    Node(NodeId, Version),
+    /// A token was made.
+    Token(TokenId),
+    /// A plan was taken.
+    Plan {
+        /// Changes made.
+        applied: u32,
+        /// Changes whose object had moved on.
+        refused: u32,
+    },
+}
+
+/// The kinds of object that people name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// The cluster itself.
+    Cluster,
+    /// A node.
+    Node,
+    /// A service.
+    Service,
+    /// A task.
+    Task,
+    /// A config.
+    Config,
+    /// A join token.
+    Token,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cluster => "cluster",
+            Self::Node => "node",
+            Self::Service => "service",
+            Self::Task => "task",
+            Self::Config => "config",
+            Self::Token => "token",
+        })
+    }
+}
+
+/// Why a command changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Rejection {
+    /// No such object.
+    #[error("{kind} {reference} not found")]
+    NotFound {
+        /// Its kind.
+        kind: Kind,
+        /// How it was named.
+        reference: String,
+    },
+    /// The name is another object's.
+    #[error("{kind} {name} already exists: choose another name, or update it")]
+    NameTaken {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        name: String,
+    },
+    /// Somebody else changed it first.
+    #[error(
+        "{kind} {name} was changed meanwhile (version {have}, you gave {given}): read it again, \
+         then update"
+    )]
+    VersionConflict {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its version.
+        have: Version,
+        /// The version that was expected.
+        given: Version,
+    },
+    /// Others need it.
+    #[error("{kind} {name} is in use by {}: remove it there first", users.join(", "))]
+    InUse {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Who uses it.
+        users: Vec<String>,
+    },
+    /// A field is wrong.
+    #[error("invalid {kind}: {error}")]
+    Invalid {
+        /// Its kind.
+        kind: Kind,
+        /// The field and the reason.
+        error: SpecError,
+    },
+    /// The node's state does not allow it.
+    #[error("node {node} cannot be removed: it is not down; stop it, or use --force")]
+    NodeNotDown {
+        /// The node.
+        node: NodeId,
+    },
+    /// There would be no manager left.
+    #[error("node {node} is the last manager: promote another node first")]
+    LastManager {
+        /// The node.
+        node: NodeId,
+    },
+    /// The token is used up or too old.
+    #[error("the join token is no longer valid: get a new one with `swarm join-token`")]
+    TokenExpired,
+    /// The cluster exists already, or does not yet.
+    #[error("the cluster is already initialised")]
+    AlreadyInitialised,
+    /// A plan of a leader that is none any more.
+    #[error("the plan comes from term {given}, the log is at {have}")]
+    StaleTerm {
+        /// The entry's term.
+        have: crate::meta::Term,
+        /// The plan's.
+        given: crate::meta::Term,
+    },
+}

@@ -1,0 +1,100 @@
+//! Decisions of the leader as data: a list of small changes, each guarded by the version it was
+//! decided on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, ServiceId, TaskId};
+use crate::meta::Version;
+use crate::restart::RestartRecord;
+use crate::task::Slot;
+use crate::task_state::DesiredState;
+use crate::units::Timestamp;
+
+/// A task to be created from the current template of its service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its service.
+    pub service: ServiceId,
+    /// The template it was decided on; refused when the service has another one by now.
+    pub template_version: Version,
+    /// Its slot.
+    pub slot: Slot,
+    /// Where it goes; `None` waits for a node, for the reason in `pending`.
+    pub node: Option<NodeId>,
+    /// Why no node fits; empty when one does.
+    pub pending: String,
+    /// Ready when a restart delay runs, otherwise Running.
+    pub desired: DesiredState,
+    /// End of the restart delay.
+    pub not_before: Option<Timestamp>,
+    /// What it inherits.
+    pub restart: RestartRecord,
+}
+
+/// One small decision. A change whose object has another version by now is refused, alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Creates a task. Refused when the service is gone, removing, or has another template.
+    CreateTask(Box<NewTask>),
+    /// Gives a waiting task its node.
+    Assign {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+        /// Its node.
+        node: NodeId,
+    },
+    /// Says why a task waits.
+    Explain {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// Wants something else of a task.
+    SetDesired {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+        /// What is wanted now.
+        desired: DesiredState,
+    },
+    /// Gives a task up whose node is lost: its observed state becomes Orphaned.
+    Orphan {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// Forgets an ended task.
+    RemoveTask {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+    },
+    /// Deletes a removing service that has no tasks left.
+    DeleteService {
+        /// The service.
+        service: ServiceId,
+        /// Its version when this was decided.
+        version: Version,
+    },
+}
+
+/// What one reconcile decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// When to look again though nothing happens: the earliest delay that ends.
+    pub wake_at: Option<Timestamp>,
+}

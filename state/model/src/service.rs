@@ -1,0 +1,202 @@
+//! Services: what a user declares, and how far the cluster is with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ServiceId;
+use crate::meta::{Meta, Version};
+use crate::name::{LABEL_MAX, Name};
+use crate::runtime::RuntimeSpec;
+use crate::task::TaskTemplate;
+use crate::template;
+
+/// The most replicas of one service.
+pub const REPLICAS_MAX: u32 = 100_000;
+/// The most bytes of one service spec, stored.
+pub const SPEC_BYTES_MAX: usize = 256 * 1024;
+/// The longest stop grace period.
+pub const STOP_GRACE_MAX_MS: u64 = 24 * 3600 * 1000;
+
+/// How many tasks a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum ServiceMode {
+    /// A number of them.
+    Replicated {
+        /// How many.
+        #[serde(rename = "Replicas")]
+        replicas: u32,
+    },
+    /// One on each node that fits.
+    Global {},
+}
+
+impl ServiceMode {
+    /// The word that lists show.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Replicated { .. } => "replicated",
+            Self::Global {} => "global",
+        }
+    }
+}
+
+/// What a user declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct ServiceSpec {
+    /// Unique among services.
+    pub name: Name,
+    /// For people and filters.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// How many tasks.
+    pub mode: ServiceMode,
+    /// What each is made from.
+    pub task_template: TaskTemplate,
+}
+
+/// Why a spec is not valid. Nothing was changed; mend the field and ask again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{field}: {reason}")]
+pub struct SpecError {
+    /// The field, as the API calls it.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub reason: String,
+}
+
+impl SpecError {
+    /// An error of one field.
+    pub fn new(field: &str, reason: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Checks keys and values of a label map.
+///
+/// # Errors
+/// For an empty or overlong key or value.
+pub fn validate_labels(field: &str, labels: &BTreeMap<String, String>) -> Result<(), SpecError> {
+    for (key, value) in labels {
+        if key.is_empty() || key.chars().any(|c| c.is_whitespace() || c == '=') {
+            let reason = format!("\"{key}\" is not a label key: no spaces, no '=', not empty");
+            return Err(SpecError::new(field, reason));
+        }
+        if key.len() > LABEL_MAX || value.len() > LABEL_MAX {
+            let reason = format!("label keys and values have at most {LABEL_MAX} bytes");
+            return Err(SpecError::new(field, reason));
+        }
+    }
+    Ok(())
+}
+
+impl ServiceSpec {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if let ServiceMode::Replicated { replicas } = self.mode
+            && replicas > REPLICAS_MAX
+        {
+            let reason = format!("{replicas} is more than {REPLICAS_MAX}");
+            return Err(SpecError::new("Mode.Replicated.Replicas", reason));
+        }
+        validate_labels("Labels", &self.labels)?;
+        self.task_template.validate()
+    }
+}
+
+impl TaskTemplate {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.stop_grace_ms > STOP_GRACE_MAX_MS {
+            return Err(SpecError::new("TaskTemplate.StopGraceMs", "at most 24h"));
+        }
+        let (reserved, limits) = (self.resources.reservations, self.resources.limits);
+        if limits.cpu.is_some_and(|limit| limit < reserved.cpu || limit.0 == 0) {
+            let reason = "must be above 0 and not below the reservation";
+            return Err(SpecError::new("TaskTemplate.Resources.Limits.CPUMilli", reason));
+        }
+        if limits.memory.is_some_and(|limit| limit < reserved.memory || limit.0 < 4096) {
+            let reason = "must be at least 4 KiB and not below the reservation";
+            return Err(SpecError::new("TaskTemplate.Resources.Limits.MemoryBytes", reason));
+        }
+        if limits.pids == Some(0) {
+            return Err(SpecError::new("TaskTemplate.Resources.Limits.Pids", "must be above 0"));
+        }
+        match &self.runtime {
+            RuntimeSpec::Process(process) => process.validate(),
+        }
+    }
+}
+
+impl crate::runtime::ProcessSpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        let field = |name: &str| format!("TaskTemplate.Runtime.Process.{name}");
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(SpecError::new(&field("Command"), "a process needs a program to run"));
+        }
+        let texts = self
+            .command
+            .iter()
+            .map(|text| ("Command", text))
+            .chain(self.env.values().map(|text| ("Env", text)))
+            .chain(self.hostname.iter().map(|text| ("Hostname", text)));
+        for (name, text) in texts {
+            if text.contains('\0') {
+                return Err(SpecError::new(&field(name), "must not contain a NUL byte"));
+            }
+            template::check(text)
+                .map_err(|error| SpecError::new(&field(name), error.to_string()))?;
+        }
+        for name in self.env.keys() {
+            if name.is_empty() || name.contains('=') || name.contains('\0') {
+                let reason = format!("\"{name}\" is not the name of an environment variable");
+                return Err(SpecError::new(&field("Env"), reason));
+            }
+        }
+        if self.workdir.as_ref().is_some_and(|dir| !dir.starts_with('/')) {
+            return Err(SpecError::new(&field("Workdir"), "must be an absolute path"));
+        }
+        for config in &self.configs {
+            let plain = !config.target.is_empty()
+                && !config.target.starts_with('/')
+                && config.target.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            if !plain {
+                let reason = format!("target \"{}\" must be a file name", config.target);
+                return Err(SpecError::new(&field("Configs"), reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A declared service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct Service {
+    /// Its id.
+    #[serde(rename = "ID")]
+    pub id: ServiceId,
+    /// Version and times.
+    pub meta: Meta,
+    /// What was declared.
+    pub spec: Arc<ServiceSpec>,
+    /// The declaration before the last update.
+    pub previous_spec: Option<Arc<ServiceSpec>>,
+    /// Revision at which the task template last changed: tasks of another one are replaced.
+    pub template_version: Version,
+    /// The template by itself, shared with the tasks made from it.
+    pub template: Arc<TaskTemplate>,
+    /// Set by `service rm`: its tasks end, then it is deleted.
+    pub removing: bool,
+}

@@ -1,0 +1,160 @@
+//! Tasks: one run of a service's program, once, on one node.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, ServiceId, TaskId};
+use crate::meta::{Meta, Version};
+use crate::placement::Placement;
+use crate::resources::ResourceRequirements;
+use crate::restart::{RestartPolicy, RestartRecord};
+use crate::runtime::{RuntimeSpec, Signal};
+use crate::task_state::{DesiredState, ObservedState};
+use crate::units::Timestamp;
+
+/// How long a task has to end after its stop signal, unless its service says otherwise.
+pub const DEFAULT_STOP_GRACE_MS: u64 = 10_000;
+
+/// What every task of a service is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct TaskTemplate {
+    /// The program.
+    pub runtime: RuntimeSpec,
+    /// Reserved and most.
+    #[serde(default)]
+    pub resources: ResourceRequirements,
+    /// After an end.
+    #[serde(default)]
+    pub restart_policy: RestartPolicy,
+    /// Where.
+    #[serde(default)]
+    pub placement: Placement,
+    /// First thing sent when it has to stop.
+    #[serde(default)]
+    pub stop_signal: Signal,
+    /// Then so long until it is killed.
+    #[serde(default = "default_stop_grace")]
+    pub stop_grace_ms: u64,
+    /// Raised by `service update --force`: replaces all tasks though nothing else changed.
+    #[serde(default)]
+    pub force_update: u64,
+}
+
+fn default_stop_grace() -> u64 {
+    DEFAULT_STOP_GRACE_MS
+}
+
+/// The place of a task in its service: at most one task a slot runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum Slot {
+    /// Replica number, from 1.
+    Replica(u32),
+    /// The slot of a node, for global services.
+    Node(NodeId),
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replica(number) => write!(f, "{number}"),
+            Self::Node(node) => write!(f, "{node}"),
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct ExitStatus {
+    /// Exit code, when it exited.
+    pub code: Option<i32>,
+    /// Signal, when one ended it.
+    pub signal: Option<i32>,
+    /// Whether the memory limit ended it.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+}
+
+impl ExitStatus {
+    /// Exit code 0.
+    pub fn success(self) -> bool {
+        self.code == Some(0) && !self.oom_killed
+    }
+}
+
+/// What is seen of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct TaskStatus {
+    /// The state.
+    pub state: ObservedState,
+    /// Since when, by the clock of who saw it.
+    pub since: Timestamp,
+    /// What happened, in words.
+    pub message: String,
+    /// What went wrong, or why it waits; empty when nothing.
+    pub error: String,
+    /// Process id on its node, while it runs.
+    #[serde(rename = "PID")]
+    pub pid: Option<u32>,
+    /// How it ended.
+    pub exit: Option<ExitStatus>,
+}
+
+impl TaskStatus {
+    /// A state with a message and nothing else.
+    pub fn new(state: ObservedState, since: Timestamp, message: &str) -> Self {
+        Self { state, since, message: message.to_owned(), ..Self::default() }
+    }
+}
+
+/// One run of a program, on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "PascalCase")]
+pub struct Task {
+    /// Its id.
+    #[serde(rename = "ID")]
+    pub id: TaskId,
+    /// Version and times.
+    pub meta: Meta,
+    /// Its service.
+    #[serde(rename = "ServiceID")]
+    pub service: ServiceId,
+    /// Its place in the service.
+    pub slot: Slot,
+    /// Its node; never changes once set.
+    #[serde(rename = "NodeID")]
+    pub node: Option<NodeId>,
+    /// The service's template version that it was made from.
+    pub template_version: Version,
+    /// What it was made from.
+    pub template: Arc<TaskTemplate>,
+    /// What is wanted.
+    pub desired: DesiredState,
+    /// What is seen.
+    pub status: TaskStatus,
+    /// Not started before this moment.
+    pub not_before: Option<Timestamp>,
+    /// What it knows of its predecessors.
+    pub restart: RestartRecord,
+}
+
+impl Task {
+    /// Whether it runs or is on its way: wanted, and not ended.
+    pub fn is_active(&self) -> bool {
+        self.desired <= DesiredState::Running && !self.status.state.is_terminal()
+    }
+
+    /// Whether it may still hold a process on its node.
+    pub fn holds_node(&self) -> bool {
+        self.node.is_some() && !self.status.state.is_terminal()
+    }
+}
