@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Bytes between nodes: who a node is (`ca`), the QUIC mesh (`quic`), calls and streams on it (`rpc`,
+//! `transport`), and gossip.
+//!
+//! What the bytes mean is decided above: this crate knows methods by name, caller and shape only.
+//! No type of quinn, rustls or foca leaves it.
+
+pub mod frame;
+mod quic;
+pub mod rpc;
+mod stream;
+pub mod task;
+pub mod transport;

@@ -1,0 +1,138 @@
+//! The one codec of what travels between nodes: a format version, then bincode, under a size limit.
+//!
+//! Types on the wire are append-only enums and plain structs: nothing recursive, nothing of size zero
+//! in a sequence (both let a few bytes cost a lot). Storage formats are not made here.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The largest message between two nodes, in bytes.
+pub const MAX_FRAME: usize = 4 << 20;
+/// The version of the frames that this build writes.
+pub const FORMAT: u8 = 1;
+
+/// Bounds what a decoded value may claim before anything is allocated for it.
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
+    bincode::config::standard().with_limit::<MAX_FRAME>();
+
+/// Why bytes are no message. Nothing was changed; sending the same bytes again fails again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// There is not even a version.
+    #[error("the message is empty")]
+    Empty,
+    /// The sender speaks another version.
+    #[error("message format {found} is not supported: this node reads format {FORMAT}")]
+    Version {
+        /// The version that the message names.
+        found: u8,
+    },
+    /// Longer than any message may be.
+    #[error("a message of {size} bytes is over the limit of {MAX_FRAME} bytes")]
+    TooLarge {
+        /// The length that was claimed or sent.
+        size: usize,
+    },
+    /// The bytes do not read as the expected type.
+    #[error("the message is malformed: {reason}")]
+    Malformed {
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The value ended before the bytes did.
+    #[error("the message has {surplus} bytes after its end")]
+    Trailing {
+        /// How many bytes are left.
+        surplus: usize,
+    },
+}
+
+/// Writes `message` with its format version in front.
+///
+/// The result may be over [`MAX_FRAME`]; the transport refuses to send it then.
+pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
+    let mut writer = BytesMut::with_capacity(128).writer();
+    writer.get_mut().put_u8(FORMAT);
+    // No limit on this side: the transport names the size when it refuses.
+    bincode::serde::encode_into_std_write(message, &mut writer, bincode::config::standard())
+        .expect("plain data encodes into memory");
+    writer.into_inner().freeze()
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// When `bytes` is too long, of another version, malformed, or longer than its value.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    if bytes.len() > MAX_FRAME {
+        return Err(FrameError::TooLarge { size: bytes.len() });
+    }
+    let (&version, body) = bytes.split_first().ok_or(FrameError::Empty)?;
+    if version != FORMAT {
+        return Err(FrameError::Version { found: version });
+    }
+    let (value, used) = bincode::serde::decode_from_slice(body, CONFIG)
+        .map_err(|error| FrameError::Malformed { reason: error.to_string() })?;
+    match body.len() - used {
+        0 => Ok(value),
+        surplus => Err(FrameError::Trailing { surplus }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Sample {
+        Empty,
+        Full { id: u64, name: String, body: Vec<u8> },
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        let sample = Sample::Full { id: 300, name: "ab".into(), body: vec![7, 8] };
+        assert_eq!(encode(&sample)[..], [1, 1, 251, 44, 1, 2, b'a', b'b', 2, 7, 8]);
+        assert_eq!(encode(&Sample::Empty)[..], [1, 0]);
+    }
+
+    #[test]
+    fn a_claimed_length_is_checked_before_it_is_allocated() {
+        let mut hostile = vec![FORMAT, 253];
+        hostile.extend((u64::MAX >> 1).to_le_bytes());
+        assert!(matches!(decode::<Vec<u8>>(&hostile), Err(FrameError::Malformed { .. })));
+        assert!(matches!(decode::<String>(&hostile), Err(FrameError::Malformed { .. })));
+        assert!(matches!(decode::<Vec<String>>(&hostile), Err(FrameError::Malformed { .. })));
+    }
+
+    #[test]
+    fn each_fault_has_its_own_error() {
+        let good = encode(&Sample::Full { id: 1, name: "x".into(), body: vec![] });
+        assert_eq!(decode::<Sample>(&[]), Err(FrameError::Empty));
+        assert_eq!(decode::<Sample>(&[9, 0]), Err(FrameError::Version { found: 9 }));
+        assert!(matches!(decode::<Sample>(&good[..3]), Err(FrameError::Malformed { .. })));
+        assert!(matches!(decode::<Sample>(&[FORMAT, 77]), Err(FrameError::Malformed { .. })));
+        let long = [&good[..], &[0]].concat();
+        assert_eq!(decode::<Sample>(&long), Err(FrameError::Trailing { surplus: 1 }));
+        let huge = vec![FORMAT; MAX_FRAME + 1];
+        assert_eq!(decode::<Sample>(&huge), Err(FrameError::TooLarge { size: MAX_FRAME + 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn messages_round_trip(id: u64, name: String, body: Vec<u8>) {
+            let sample = Sample::Full { id, name, body };
+            prop_assert_eq!(decode::<Sample>(&encode(&sample)), Ok(sample));
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes: Vec<u8>) {
+            drop(decode::<Sample>(&bytes));
+            drop(decode::<Sample>(&[&[FORMAT], &bytes[..]].concat()));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The numbers with which connections and streams are closed, and what they mean to a caller.
+//!
+//! Only a hint travels here: refusals with reasons are answers (`rpc::Refusal`).
+
+use quinn::{ConnectionError, VarInt};
+
+use crate::rpc::{Refusal, RefusalCode};
+use crate::transport::CallError;
+
+/// Nothing is wrong: the connection is not needed any more.
+pub(crate) const DONE: VarInt = VarInt::from_u32(0);
+/// The node stops.
+pub(crate) const SHUTDOWN: VarInt = VarInt::from_u32(1);
+/// The peer was removed from the cluster.
+pub(crate) const REMOVED: VarInt = VarInt::from_u32(2);
+/// The peer's certificate does not allow the lane, or is of another cluster.
+pub(crate) const NOT_ADMITTED: VarInt = VarInt::from_u32(3);
+/// The peer broke the protocol.
+pub(crate) const PROTOCOL: VarInt = VarInt::from_u32(4);
+/// Too many connections from the peer.
+pub(crate) const TOO_MANY: VarInt = VarInt::from_u32(5);
+/// A stream was given up in the middle of a frame.
+pub(crate) const CANCELLED: VarInt = VarInt::from_u32(6);
+
+/// How a lost connection looks to the caller whose request was on it.
+pub(crate) fn connection_fault(error: &ConnectionError) -> CallError {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == REMOVED => {
+            let reason = "this node was removed from the cluster";
+            CallError::Refused(Refusal::new(RefusalCode::Removed, reason))
+        }
+        other => {
+            tracing::trace!(error = %other, "connection lost");
+            CallError::Closed
+        }
+    }
+}
