@@ -1,1 +1,3 @@
-//! Placeholder.
+//! One running node: leader loop, dispatch, agent, runtimes and API.
+
+pub mod api;

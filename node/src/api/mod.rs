@@ -1,0 +1,3 @@
+//! The REST API on the local socket.
+
+pub mod types;

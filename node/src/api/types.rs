@@ -1,0 +1,312 @@
+//! The API's own JSON types, where a model type alone does not say enough.
+//!
+//! Requests and answers that are plain model objects (specs, configs) have no type here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use swarm_model::config::Config;
+use swarm_model::id::{ClusterId, NodeId, TaskId};
+use swarm_model::meta::{Revision, Term, Version};
+use swarm_model::node::{Availability, Node, Role};
+use swarm_model::service::Service;
+use swarm_model::task::Task;
+use swarm_model::units::Timestamp;
+
+/// Query filters: any value of a key may match, all keys must.
+pub type Filters = BTreeMap<String, Vec<String>>;
+
+/// Any error's body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ErrorBody {
+    /// For people: what failed, on what, why, what to do.
+    pub message: String,
+    /// For programs; stable: `invalid`, `not_found`, `ambiguous`, `name_taken`, `version_conflict`,
+    /// `in_use`, `conflict`, `forbidden`, `too_large`, `no_quorum`, `unavailable`, `unknown_outcome`,
+    /// `gone`, `internal`.
+    pub code: String,
+}
+
+/// Answer to a create or update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Written {
+    /// The object's id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Its version now.
+    pub version: Version,
+    /// The revision of the change.
+    pub revision: Revision,
+    /// Things worth knowing, such as why nothing runs yet.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What this node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// This node.
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    /// Its cluster.
+    #[serde(rename = "ClusterID")]
+    pub cluster_id: ClusterId,
+    /// Where peers reach it, `ip:port`.
+    pub node_addr: String,
+    /// Its host name.
+    pub hostname: String,
+    /// Its role.
+    pub role: Role,
+    /// Process id of its daemon.
+    #[serde(rename = "DaemonPID")]
+    pub daemon_pid: u32,
+    /// Whether it is a manager.
+    pub control_available: bool,
+    /// The leader as this node sees it.
+    pub leader: Option<NodeId>,
+    /// The Raft term.
+    pub term: Term,
+    /// The newest revision applied here.
+    pub revision: Revision,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Its data directory.
+    pub data_dir: String,
+    /// The program's version.
+    pub version: String,
+    /// When its certificate ends.
+    pub certificate_expires_at: Timestamp,
+    /// How processes are limited here: `cgroup v1`, `cgroup v2` or `none`.
+    pub cgroup: String,
+    /// Members, by role.
+    pub managers: u32,
+    /// All members.
+    pub nodes: u32,
+    /// Bytes this daemon wrote to disk since it started.
+    pub disk_bytes_written: u64,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+}
+
+/// How far one replica is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ReplicaStatus {
+    /// The node.
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    /// Its host name.
+    pub hostname: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Log entries behind the leader; `None` when the leader cannot tell.
+    pub lag: Option<u64>,
+}
+
+/// A service that has fewer running tasks than it wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ShortService {
+    /// Its name.
+    pub name: String,
+    /// Tasks running.
+    pub running: u32,
+    /// Tasks wanted.
+    pub desired: u32,
+    /// Why, when known.
+    pub reason: String,
+}
+
+/// The cluster on one screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ClusterStatus {
+    /// This node.
+    pub info: Info,
+    /// Whether a majority of the voters answers.
+    pub quorum: bool,
+    /// Voters in all.
+    pub voters: u32,
+    /// Voters that gossip hears.
+    pub voters_reachable: u32,
+    /// Each replica of the state.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Nodes heard from.
+    pub nodes_ready: u32,
+    /// Nodes lost.
+    pub nodes_down: u32,
+    /// Services in all.
+    pub services: u32,
+    /// Those short of tasks.
+    pub services_short: Vec<ShortService>,
+    /// Disk writes of this node, scaled to a day.
+    pub disk_bytes_per_day: u64,
+}
+
+/// How a manager stands in Raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ManagerStatus {
+    /// It leads.
+    Leader,
+    /// It is heard from.
+    Reachable,
+    /// It is not.
+    Unreachable,
+}
+
+/// A node as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeEntry {
+    /// The node.
+    #[serde(flatten)]
+    pub node: Node,
+    /// For managers.
+    pub manager_status: Option<ManagerStatus>,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether it is the node that answered.
+    #[serde(rename = "Self")]
+    pub is_self: bool,
+}
+
+/// A change of what people decide about a node; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeUpdate {
+    /// Promote or demote.
+    pub role: Option<Role>,
+    /// Active, pause, drain.
+    pub availability: Option<Availability>,
+    /// Labels to set.
+    pub labels_add: BTreeMap<String, String>,
+    /// Labels to drop.
+    pub labels_remove: Vec<String>,
+    /// For a drain: tasks are stopped after so long even without replacement.
+    pub drain_deadline_ms: Option<u64>,
+}
+
+/// A service as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServiceEntry {
+    /// The service.
+    #[serde(flatten)]
+    pub service: Service,
+    /// Its tasks in numbers.
+    pub service_status: ServiceCounts,
+}
+
+/// Tasks of a service in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServiceCounts {
+    /// Running now.
+    pub running_tasks: u32,
+    /// Wanted.
+    pub desired_tasks: u32,
+    /// Running from the current template.
+    pub updated_tasks: u32,
+}
+
+/// A task as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TaskEntry {
+    /// The task.
+    #[serde(flatten)]
+    pub task: Task,
+    /// `web.1`, or `agent.NODE` for global services.
+    pub name: String,
+    /// Its service's name.
+    pub service_name: String,
+    /// Its node's host name; empty while it has none.
+    pub node_hostname: String,
+    /// Whether it was made from the service's current template.
+    pub current: bool,
+}
+
+/// A config as the API shows it: data and all.
+pub type ConfigEntry = Config;
+
+/// A join token with the commands that use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TokenAnswer {
+    /// `SWMTKN-1-…`
+    pub token: String,
+    /// The role it gives.
+    pub role: Role,
+    /// Addresses of managers to join through.
+    pub addresses: Vec<String>,
+}
+
+/// Asks for a join token with limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TokenRequest {
+    /// The role it gives.
+    pub role: Role,
+    /// Worthless after so long.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// Worthless after so many joins.
+    #[serde(default)]
+    pub uses: Option<u32>,
+}
+
+/// Asks this node to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LeaveRequest {
+    /// Also when it is the last manager, or the cluster cannot be reached.
+    pub force: bool,
+}
+
+/// One line of a task's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogEntry {
+    /// When it was read from the task.
+    pub at: Timestamp,
+    /// The task; `None` when the entry is about a node.
+    #[serde(rename = "TaskID")]
+    pub task: Option<TaskId>,
+    /// The task's name.
+    pub task_name: String,
+    /// The node.
+    pub node_hostname: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The line, without its end; bytes that are no UTF-8 are replaced.
+    pub line: String,
+    /// Set instead of a line: what could not be read, and why.
+    pub error: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventEntry {
+    /// Where in the history; give it as `since` to go on from here.
+    pub revision: Revision,
+    /// When.
+    pub time: Timestamp,
+    /// `service`, `task`, `node`, `config`, `cluster`, `token`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// `create`, `update`, `remove`.
+    pub action: String,
+    /// The subject's id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// More.
+    pub attributes: BTreeMap<String, String>,
+}
