@@ -7,9 +7,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use swarm_model::id::TaskId;
-use swarm_model::units::{self, MilliCpu};
+use swarm_model::resources::Limits;
+use swarm_model::runtime::Signal;
 
-use super::Signal;
 use crate::logs::LogLimits;
 
 /// One run of one program.
@@ -29,7 +29,7 @@ pub struct Launch {
     pub user: Option<String>,
     /// Supplementary groups by name or number, on top of those that the user is in.
     pub groups: Vec<String>,
-    /// Directory to start in; `/` when `None`.
+    /// Directory to start in; an empty one of the task's own when `None`.
     pub workdir: Option<String>,
     /// Host name that the task sees (needs root; `HOSTNAME` is set in any case).
     pub hostname: Option<String>,
@@ -61,24 +61,6 @@ impl Launch {
             stop_signal: Signal::TERM,
             log: LogLimits::default(),
         }
-    }
-}
-
-/// Upper bounds of one task; `None` is unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// Thousandths of a CPU, at least 10.
-    pub cpu: Option<MilliCpu>,
-    /// Memory without swap.
-    pub memory: Option<units::Bytes>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-}
-
-impl Limits {
-    /// Whether nothing is limited.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }
 

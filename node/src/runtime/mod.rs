@@ -7,7 +7,6 @@ mod failure;
 mod launch;
 mod outcome;
 mod registry;
-mod signal;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,12 +14,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use swarm_model::id::TaskId;
+use swarm_model::runtime::Signal;
 
 pub use failure::Failure;
-pub use launch::{ConfigFile, Launch, Limits};
+pub use launch::{ConfigFile, Launch};
 pub use outcome::{Adopted, AdoptedState, Exit, Started};
 pub use registry::Registry;
-pub use signal::{ParseSignalError, Signal};
 
 /// Runs tasks in one way (a process, a container, …). Calls for one task come one after another,
 /// except that `wait` may overlap with `signal` and `stop`.

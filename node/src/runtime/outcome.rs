@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use swarm_model::id::TaskId;
+use swarm_model::resources::Limits;
 use swarm_model::units::Timestamp;
 
-use super::{Limits, Signal};
+/// The signals that end programs, by number.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
 
 /// A program that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +58,17 @@ impl Exit {
         }
         Some(match (self.code, self.signal) {
             (Some(code), _) => format!("exit code {code}"),
-            (None, Some(number)) => match Signal::try_from(number) {
-                Ok(signal) => format!("ended by {signal}"),
-                Err(_unknown) => format!("ended by signal {number}"),
-            },
+            (None, Some(number)) => ended_by(number),
             (None, None) => "lost: its supervisor ended without a record of how".to_owned(),
         })
+    }
+}
+
+fn ended_by(signal: i32) -> String {
+    let name = usize::try_from(signal - 1).ok().and_then(|index| SIGNALS.get(index));
+    match name {
+        Some(name) => format!("ended by SIG{name}"),
+        None => format!("ended by signal {signal}"),
     }
 }
 
@@ -107,6 +118,7 @@ mod tests {
         check(Exit { code: Some(0), ..base }, None);
         check(Exit { code: Some(3), ..base }, Some("exit code 3"));
         check(Exit { signal: Some(11), ..base }, Some("ended by SIGSEGV"));
+        check(Exit { signal: Some(35), ..base }, Some("ended by signal 35"));
         let killed = Exit { signal: Some(9), oom_killed: true, ..base };
         check(killed, Some("out of memory: limit 64MiB"));
         assert!(base.is_lost() && !killed.is_lost());

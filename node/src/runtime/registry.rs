@@ -1,4 +1,4 @@
-//! The runtimes of this node by name. A new one is one line in [`Registry::of_this_node`].
+//! The runtimes of this node by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
