@@ -30,7 +30,7 @@ pub struct View {
     pub configs: OrdMap<ConfigId, Arc<Config>>,
     /// Ids that were members once and never will be again.
     pub removed_nodes: OrdSet<NodeId>,
-    /// Index: services by name.
+    /// Index: services by name, without those being removed.
     pub service_names: OrdMap<Name, ServiceId>,
     /// Index: configs by name.
     pub config_names: OrdMap<Name, ConfigId>,
@@ -92,17 +92,28 @@ impl View {
         Some(task)
     }
 
-    /// Stores a service and keeps the indexes in step. Its name never changes.
+    /// Stores a service and keeps the indexes in step. Its name never changes; a service that is
+    /// being removed gives it free at once.
     pub fn put_service(&mut self, service: Service) {
-        self.service_names.insert(service.spec.name.clone(), service.id);
+        if service.removing {
+            self.free_name(&service);
+        } else {
+            self.service_names.insert(service.spec.name.clone(), service.id);
+        }
         self.services.insert(service.id, Arc::new(service));
     }
 
     /// Forgets a service and keeps the indexes in step.
     pub fn remove_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
         let service = self.services.remove(&id)?;
-        self.service_names.remove(&service.spec.name);
+        self.free_name(&service);
         Some(service)
+    }
+
+    fn free_name(&mut self, service: &Service) {
+        if self.service_names.get(&service.spec.name) == Some(&service.id) {
+            self.service_names.remove(&service.spec.name);
+        }
     }
 
     /// Stores a config and keeps the indexes in step. Its name never changes.

@@ -1,0 +1,137 @@
+//! The stored form of commands and snapshots: one version byte, then bincode.
+//!
+//! Version N reads N-1; golden bytes in the tests pin each format.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use swarm_model::command::Command;
+
+/// The format that this program writes.
+pub const FORMAT: u8 = 1;
+/// The most bytes of one stored command.
+pub const COMMAND_BYTES_MAX: usize = 2 << 20;
+/// The most bytes of one snapshot.
+pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// Why bytes could not be read or written. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// A newer program wrote it, or nobody did.
+    #[error("format version {found} is not known here (this program reads {FORMAT})")]
+    UnknownFormat {
+        /// The version byte.
+        found: u8,
+    },
+    /// There is nothing.
+    #[error("no bytes")]
+    Empty,
+    /// Longer than anything valid.
+    #[error("{bytes} bytes are more than the {limit} allowed")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// Bytes were left over.
+    #[error("{0} bytes left over")]
+    Trailing(usize),
+    /// The bytes say something else.
+    #[error("malformed bytes")]
+    Malformed(#[source] bincode::error::DecodeError),
+    /// The value cannot be stored.
+    #[error("value cannot be stored")]
+    Unwritable(#[source] bincode::error::EncodeError),
+}
+
+type Format<const LIMIT: usize> = Configuration<LittleEndian, Varint, Limit<LIMIT>>;
+
+fn format<const LIMIT: usize>() -> Format<LIMIT> {
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+fn encode<T: Serialize, const LIMIT: usize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = vec![FORMAT];
+    bincode::serde::encode_into_std_write(value, &mut bytes, format::<LIMIT>())
+        .map_err(CodecError::Unwritable)?;
+    if bytes.len() > LIMIT {
+        return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
+    }
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > LIMIT {
+        return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
+    }
+    let (found, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *found != FORMAT {
+        return Err(CodecError::UnknownFormat { found: *found });
+    }
+    let (value, used) = bincode::serde::decode_from_slice(body, format::<LIMIT>())
+        .map_err(CodecError::Malformed)?;
+    match body.len() - used {
+        0 => Ok(value),
+        left => Err(CodecError::Trailing(left)),
+    }
+}
+
+/// The stored form of a command.
+///
+/// # Errors
+/// When it is larger than [`COMMAND_BYTES_MAX`].
+pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
+    encode::<_, COMMAND_BYTES_MAX>(command)
+}
+
+/// Reads a stored command.
+///
+/// # Errors
+/// When the bytes are not one whole command of a known format.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
+    decode::<_, COMMAND_BYTES_MAX>(bytes)
+}
+
+pub(crate) fn encode_snapshot<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    encode::<_, SNAPSHOT_BYTES_MAX>(value)
+}
+
+pub(crate) fn decode_snapshot<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode::<_, SNAPSHOT_BYTES_MAX>(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::command::{Actor, Op};
+    use swarm_model::id::{NodeId, RequestId, ServiceId};
+    use swarm_model::units::Timestamp;
+
+    fn sample() -> Command {
+        Command {
+            request: Some(RequestId::from_raw(7)),
+            at: Timestamp::from_millis(1000),
+            actor: Actor { node: NodeId::from_raw(3), uid: Some(0) },
+            op: Op::RemoveService { id: ServiceId::from_raw(9) },
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_command() {
+        // format 1 | Some 7 | 1000 | node 3, Some uid 0 | variant 11, id 9
+        let golden = [1, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9];
+        assert_eq!(encode_command(&sample()).expect("small"), golden);
+        assert_eq!(decode_command(&golden).expect("valid"), sample());
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_by_name() {
+        let good = encode_command(&sample()).expect("small");
+        assert!(matches!(decode_command(&[]), Err(CodecError::Empty)));
+        assert!(matches!(decode_command(&[9, 1]), Err(CodecError::UnknownFormat { found: 9 })));
+        assert!(matches!(decode_command(&good[..5]), Err(CodecError::Malformed(_))));
+        let long = [good, vec![0]].concat();
+        assert!(matches!(decode_command(&long), Err(CodecError::Trailing(1))));
+    }
+}

@@ -1,0 +1,132 @@
+//! The leader's plans: small changes, each refused alone when its object has moved on.
+
+use swarm_model::event::{Action, Subject};
+use swarm_model::id::TaskId;
+use swarm_model::meta::Version;
+use swarm_model::outcome::Done;
+use swarm_model::plan::{Change as Decision, NewTask};
+use swarm_model::task::{Task, TaskStatus};
+use swarm_model::task_state::{DesiredState, ObservedState};
+
+use super::Change;
+
+impl Change<'_> {
+    pub(super) fn apply_plan(&mut self, changes: &[Decision]) -> Done {
+        let (mut applied, mut refused) = (0, 0);
+        for decision in changes {
+            match self.decide(decision) {
+                Some(()) => applied += 1,
+                None => refused += 1,
+            }
+        }
+        Done::Plan { applied, refused }
+    }
+
+    /// Makes one change; `None` when its object is not what the plan was made for.
+    fn decide(&mut self, decision: &Decision) -> Option<()> {
+        match decision {
+            Decision::CreateTask(new) => self.create_task(new),
+            Decision::Assign { task, version, node } => {
+                let mut task = self.task_at(*task, *version)?;
+                if task.node.is_some() || !self.view.nodes.contains_key(node) {
+                    return None;
+                }
+                task.node = Some(*node);
+                task.status = assigned(self.now);
+                self.put_task(task, Action::Update);
+                Some(())
+            }
+            Decision::Explain { task, version, reason } => {
+                let mut task = self.task_at(*task, *version)?;
+                reason.clone_into(&mut task.status.error);
+                self.put_task(task, Action::Update);
+                Some(())
+            }
+            Decision::SetDesired { task, version, desired } => {
+                let mut task = self.task_at(*task, *version)?;
+                if *desired <= task.desired {
+                    return None;
+                }
+                task.desired = *desired;
+                if task.node.is_none() && *desired >= DesiredState::Shutdown {
+                    // Nobody else will say that it ended.
+                    task.status.state = ObservedState::Shutdown;
+                    task.status.since = self.now;
+                }
+                self.put_task(task, Action::Update);
+                Some(())
+            }
+            Decision::Orphan { task, version, reason } => {
+                let mut task = self.task_at(*task, *version)?;
+                if task.status.state.is_terminal() {
+                    return None;
+                }
+                task.status.state = ObservedState::Orphaned;
+                task.status.since = self.now;
+                reason.clone_into(&mut task.status.error);
+                task.desired = task.desired.max(DesiredState::Shutdown);
+                self.put_task(task, Action::Update);
+                Some(())
+            }
+            Decision::RemoveTask { task, version } => {
+                let task = self.task_at(*task, *version)?;
+                self.view.remove_task(task.id);
+                self.emit_task(&task, Action::Remove);
+                Some(())
+            }
+            Decision::DeleteService { service, version } => {
+                let found = self.view.services.get(service)?;
+                let gone = found.removing && self.view.tasks_of(*service).next().is_none();
+                if found.meta.version != *version || !gone {
+                    return None;
+                }
+                let name = found.spec.name.to_string();
+                self.view.remove_service(*service);
+                let more = [("deleted", "true".to_owned())];
+                self.emit(Subject::Service(*service), Action::Remove, &name, &more);
+                Some(())
+            }
+        }
+    }
+
+    fn task_at(&self, id: TaskId, version: Version) -> Option<Task> {
+        let task = self.view.tasks.get(&id)?;
+        (task.meta.version == version).then(|| Task::clone(task))
+    }
+
+    fn create_task(&mut self, new: &NewTask) -> Option<()> {
+        let service = self.view.services.get(&new.service)?;
+        let stale = service.removing || service.template_version != new.template_version;
+        let known = self.view.tasks.contains_key(&new.id);
+        let lost = new.node.is_some_and(|node| !self.view.nodes.contains_key(&node));
+        if stale || known || lost {
+            return None;
+        }
+        let status = match new.node {
+            Some(_) => assigned(self.now),
+            None => TaskStatus {
+                error: new.pending.clone(),
+                ..TaskStatus::new(ObservedState::Pending, self.now, "waits for a node")
+            },
+        };
+        let task = Task {
+            id: new.id,
+            meta: self.new_meta(),
+            service: new.service,
+            slot: new.slot,
+            node: new.node,
+            template_version: new.template_version,
+            template: service.template.clone(),
+            desired: new.desired,
+            status,
+            not_before: new.not_before,
+            restart: new.restart,
+        };
+        self.put_task(task, Action::Create);
+        Some(())
+    }
+}
+
+fn assigned(now: swarm_model::units::Timestamp) -> TaskStatus {
+    TaskStatus::new(ObservedState::Assigned, now, "assigned to a node")
+}

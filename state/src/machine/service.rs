@@ -1,0 +1,118 @@
+//! Commands about services: declare, declare anew, remove.
+
+use std::sync::Arc;
+
+use swarm_model::event::{Action, Subject};
+use swarm_model::id::ServiceId;
+use swarm_model::meta::Version;
+use swarm_model::outcome::{Done, Kind, Outcome, Rejection};
+use swarm_model::runtime::RuntimeSpec;
+use swarm_model::service::{Service, ServiceMode, ServiceSpec, SpecError};
+
+use super::Change;
+
+fn invalid(error: SpecError) -> Rejection {
+    Rejection::Invalid { kind: Kind::Service, error }
+}
+
+fn same_kind(a: ServiceMode, b: ServiceMode) -> bool {
+    match (a, b) {
+        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
+        | (ServiceMode::Global {}, ServiceMode::Global {}) => true,
+        (ServiceMode::Replicated { .. }, ServiceMode::Global {})
+        | (ServiceMode::Global {}, ServiceMode::Replicated { .. }) => false,
+    }
+}
+
+impl Change<'_> {
+    fn check_spec(&self, spec: &ServiceSpec) -> Result<(), Rejection> {
+        spec.validate().map_err(invalid)?;
+        let RuntimeSpec::Process(process) = &spec.task_template.runtime;
+        for config in &process.configs {
+            if !self.view.configs.contains_key(&config.config) {
+                let reason = format!("config {} does not exist: create it first", config.name);
+                return Err(invalid(SpecError::new(
+                    "TaskTemplate.Runtime.Process.Configs",
+                    reason,
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn service(&self, id: ServiceId) -> Result<Service, Rejection> {
+        let missing = || Rejection::NotFound { kind: Kind::Service, reference: id.to_string() };
+        let service = self.view.services.get(&id).ok_or_else(missing)?;
+        if service.removing { Err(missing()) } else { Ok(Service::clone(service)) }
+    }
+
+    pub(super) fn create_service(&mut self, id: ServiceId, spec: &ServiceSpec) -> Outcome {
+        self.check_spec(spec)?;
+        let known = self.view.services.contains_key(&id);
+        if known || self.view.service_names.contains_key(&spec.name) {
+            let name = spec.name.to_string();
+            return Err(Rejection::NameTaken { kind: Kind::Service, name });
+        }
+        let service = Service {
+            id,
+            meta: self.new_meta(),
+            spec: Arc::new(spec.clone()),
+            previous_spec: None,
+            template_version: self.at.into(),
+            template: Arc::new(spec.task_template.clone()),
+            removing: false,
+        };
+        Ok(self.put_service(service, Action::Create))
+    }
+
+    fn put_service(&mut self, service: Service, action: Action) -> Done {
+        let name = service.spec.name.to_string();
+        let mut attributes = vec![("mode", service.spec.mode.word().to_owned())];
+        if let ServiceMode::Replicated { replicas } = service.spec.mode {
+            attributes.push(("replicas", replicas.to_string()));
+        }
+        self.emit(Subject::Service(service.id), action, &name, &attributes);
+        let done = Done::Service(service.id, service.meta.version);
+        self.view.put_service(service);
+        done
+    }
+
+    pub(super) fn update_service(
+        &mut self,
+        id: ServiceId,
+        given: Option<Version>,
+        spec: &ServiceSpec,
+    ) -> Outcome {
+        let mut service = self.service(id)?;
+        let have = service.meta.version;
+        if let Some(given) = given.filter(|given| *given != have) {
+            let name = service.spec.name.to_string();
+            return Err(Rejection::VersionConflict { kind: Kind::Service, name, have, given });
+        }
+        if service.spec.name != spec.name {
+            return Err(invalid(SpecError::new("Name", "a service keeps its name for ever")));
+        }
+        if !same_kind(service.spec.mode, spec.mode) {
+            return Err(invalid(SpecError::new("Mode", "a service keeps its mode for ever")));
+        }
+        self.check_spec(spec)?;
+        if *service.spec == *spec {
+            return Ok(Done::Service(id, have));
+        }
+        if service.spec.task_template != spec.task_template {
+            service.template_version = self.at.into();
+            service.template = Arc::new(spec.task_template.clone());
+        }
+        service.previous_spec = Some(service.spec);
+        service.spec = Arc::new(spec.clone());
+        service.meta.touch(self.at, self.now);
+        Ok(self.put_service(service, Action::Update))
+    }
+
+    pub(super) fn remove_service(&mut self, id: ServiceId) -> Outcome {
+        let mut service = self.service(id)?;
+        service.removing = true;
+        service.meta.touch(self.at, self.now);
+        Ok(self.put_service(service, Action::Remove))
+    }
+}

@@ -1,0 +1,154 @@
+//! The whole state as bytes, and back.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use swarm_model::cluster::Cluster;
+use swarm_model::config::Config;
+use swarm_model::id::{NodeId, RequestId, ServiceId, TaskId};
+use swarm_model::meta::{Meta, Revision, Version};
+use swarm_model::node::Node;
+use swarm_model::outcome::Outcome;
+use swarm_model::restart::RestartRecord;
+use swarm_model::service::Service;
+use swarm_model::task::{Slot, Task, TaskStatus, TaskTemplate};
+use swarm_model::task_state::DesiredState;
+use swarm_model::units::Timestamp;
+use swarm_model::view::View;
+
+use super::Machine;
+use super::requests::Requests;
+use crate::codec::{self, CodecError};
+
+/// Why a snapshot could not be read. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The bytes are not a snapshot.
+    #[error("snapshot cannot be read")]
+    Codec(#[from] CodecError),
+    /// A task names a template that is not in the snapshot.
+    #[error("snapshot is inconsistent: task {0} has no template")]
+    NoTemplate(TaskId),
+}
+
+/// The stored form. Templates stand once, whatever the number of tasks made from them.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    revision: Revision,
+    cluster: Option<Arc<Cluster>>,
+    nodes: Vec<Arc<Node>>,
+    removed_nodes: Vec<NodeId>,
+    services: Vec<Arc<Service>>,
+    configs: Vec<Arc<Config>>,
+    templates: Vec<((ServiceId, Version), Arc<TaskTemplate>)>,
+    tasks: Vec<StoredTask>,
+    requests: Vec<(RequestId, Timestamp, Outcome)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTask {
+    id: TaskId,
+    meta: Meta,
+    service: ServiceId,
+    slot: Slot,
+    node: Option<NodeId>,
+    template_version: Version,
+    desired: DesiredState,
+    status: TaskStatus,
+    not_before: Option<Timestamp>,
+    restart: RestartRecord,
+}
+
+impl From<&Task> for StoredTask {
+    fn from(task: &Task) -> Self {
+        Self {
+            id: task.id,
+            meta: task.meta,
+            service: task.service,
+            slot: task.slot,
+            node: task.node,
+            template_version: task.template_version,
+            desired: task.desired,
+            status: task.status.clone(),
+            not_before: task.not_before,
+            restart: task.restart,
+        }
+    }
+}
+
+impl StoredTask {
+    fn with_template(self, template: Arc<TaskTemplate>) -> Task {
+        Task {
+            id: self.id,
+            meta: self.meta,
+            service: self.service,
+            slot: self.slot,
+            node: self.node,
+            template_version: self.template_version,
+            template,
+            desired: self.desired,
+            status: self.status,
+            not_before: self.not_before,
+            restart: self.restart,
+        }
+    }
+}
+
+impl Machine {
+    /// The whole state as bytes. Equal states give equal bytes.
+    ///
+    /// # Errors
+    /// When the state is larger than a snapshot may be.
+    pub fn snapshot(&self) -> Result<Vec<u8>, CodecError> {
+        let view = &self.view;
+        let templates: BTreeMap<_, _> = view
+            .tasks
+            .values()
+            .map(|task| ((task.service, task.template_version), task.template.clone()))
+            .collect();
+        codec::encode_snapshot(&Stored {
+            revision: view.revision,
+            cluster: view.cluster.clone(),
+            nodes: view.nodes.values().cloned().collect(),
+            removed_nodes: view.removed_nodes.iter().copied().collect(),
+            services: view.services.values().cloned().collect(),
+            configs: view.configs.values().cloned().collect(),
+            templates: templates.into_iter().collect(),
+            tasks: view.tasks.values().map(|task| StoredTask::from(&**task)).collect(),
+            requests: self.requests.entries(),
+        })
+    }
+
+    /// The state that [`Machine::snapshot`] gave.
+    ///
+    /// # Errors
+    /// When the bytes are no whole snapshot of a known format.
+    pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
+        let stored: Stored = codec::decode_snapshot(bytes)?;
+        let mut templates: BTreeMap<_, _> = stored.templates.into_iter().collect();
+        let mut view = View {
+            revision: stored.revision,
+            cluster: stored.cluster,
+            nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
+            removed_nodes: stored.removed_nodes.into_iter().collect(),
+            ..View::default()
+        };
+        for service in stored.services {
+            // Tasks of the current template share it with their service again.
+            templates
+                .entry((service.id, service.template_version))
+                .and_modify(|template| *template = service.template.clone());
+            view.put_service(Arc::unwrap_or_clone(service));
+        }
+        for config in stored.configs {
+            view.put_config(Arc::unwrap_or_clone(config));
+        }
+        for task in stored.tasks {
+            let template = templates.get(&(task.service, task.template_version));
+            let template = template.ok_or(RestoreError::NoTemplate(task.id))?.clone();
+            view.put_task(task.with_template(template));
+        }
+        Ok(Self { view, requests: Requests::from_entries(stored.requests) })
+    }
+}

@@ -1,0 +1,58 @@
+//! What agents saw of their tasks. Observed states only move forward.
+
+use swarm_model::command::StatusReport;
+use swarm_model::event::{Action, Subject};
+use swarm_model::id::NodeId;
+use swarm_model::outcome::Done;
+use swarm_model::task::{Slot, Task};
+
+use super::Change;
+
+impl Change<'_> {
+    pub(super) fn report_status(&mut self, node: NodeId, reports: &[StatusReport]) -> Done {
+        for report in reports {
+            let Some(task) = self.view.tasks.get(&report.task) else { continue };
+            let own = task.node == Some(node);
+            let news = report.status.state >= task.status.state
+                && !task.status.state.is_terminal()
+                && report.status != task.status;
+            if own && news {
+                let mut task = Task::clone(task);
+                task.status = report.status.clone();
+                self.put_task(task, Action::Update);
+            }
+        }
+        Done::Nothing
+    }
+
+    /// Stores a task that changed and says so.
+    pub(super) fn put_task(&mut self, mut task: Task, action: Action) {
+        match action {
+            Action::Create => {}
+            Action::Update | Action::Remove => task.meta.touch(self.at, self.now),
+        }
+        self.emit_task(&task, action);
+        self.view.put_task(task);
+    }
+
+    pub(super) fn emit_task(&mut self, task: &Task, action: Action) {
+        let subject = Subject::Task { task: task.id, service: task.service, node: task.node };
+        let name = self.task_name(task);
+        let attributes = [
+            ("state", task.status.state.to_string()),
+            ("desired", task.desired.to_string()),
+            ("node", task.node.map(|node| node.to_string()).unwrap_or_default()),
+            ("error", task.status.error.clone()),
+        ];
+        self.emit(subject, action, &name, &attributes);
+    }
+
+    fn task_name(&self, task: &Task) -> String {
+        let service = self.view.services.get(&task.service);
+        let service = service.map_or("?", |service| service.spec.name.as_str());
+        match task.slot {
+            Slot::Replica(number) => format!("{service}.{number}"),
+            Slot::Node(node) => format!("{service}.{}", node.short()),
+        }
+    }
+}
