@@ -7,6 +7,7 @@
 pub mod frame;
 mod quic;
 pub mod rpc;
+pub mod sim;
 mod stream;
 pub mod task;
 pub mod transport;
