@@ -4,10 +4,14 @@
 //! What the bytes mean is decided above: this crate knows methods by name, caller and shape only.
 //! No type of quinn, rustls or foca leaves it.
 
+pub mod ca;
+mod error;
 pub mod frame;
-mod quic;
+pub mod quic;
 pub mod rpc;
 pub mod sim;
 mod stream;
 pub mod task;
 pub mod transport;
+
+pub use error::Error;
