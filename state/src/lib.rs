@@ -5,3 +5,4 @@
 pub mod codec;
 pub mod feed;
 pub mod machine;
+pub mod store;

@@ -1,0 +1,207 @@
+//! A small ordered map on disk: the home of vote, metadata and agent records.
+//!
+//! Held in memory, written as a journal of batches with the log's record format, rewritten as a
+//! whole when the journal has grown to several times its content. Not for large data. Why not
+//! sled: docs/design/storage.md.
+
+mod batch;
+mod file;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use batch::Write;
+
+use super::Error;
+use super::disk::Disk;
+use super::poison::Poison;
+use super::record::MAX_PAYLOAD;
+use file::Journal;
+
+/// A journal is never rewritten below this length.
+const COMPACT_FLOOR: u64 = 64 << 10;
+/// A journal is rewritten when it is this many times as long as its content.
+const COMPACT_FACTOR: u64 = 4;
+
+/// The map; clones share it. All calls block.
+#[derive(Debug, Clone)]
+pub struct Kv(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Taken before `inner` by whoever syncs, so that one sync serves all that wait.
+    syncing: Mutex<()>,
+    inner: Mutex<Inner>,
+    poison: Poison,
+    fresh: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    map: BTreeMap<Vec<u8>, Vec<u8>>,
+    live: u64,
+    journal: Journal,
+    compact_at: u64,
+}
+
+impl Inner {
+    fn set(&mut self, writes: &[Write]) {
+        for write in writes {
+            let old = match write {
+                Write::Put(key, value) => {
+                    self.live += batch::weight(key, value);
+                    let old = self.map.insert(key.clone(), value.clone());
+                    old.map_or(0, |old| batch::weight(key, &old))
+                }
+                Write::Remove(key) => {
+                    self.map.remove(key).map_or(0, |old| batch::weight(key, &old))
+                }
+            };
+            self.live -= old;
+        }
+    }
+}
+
+impl Kv {
+    /// Opens the map in `dir`, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if what was synced does not read back; a batch that was cut short before
+    /// its sync is dropped with a warning.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        disk.create_dir(dir).map_err(Error::io("make", dir))?;
+        let poison = Poison::default();
+        let found = file::read(&*disk, dir)?;
+        let fresh = found.is_none();
+        let mut map = BTreeMap::new();
+        let mut journal = None;
+        let mut epoch = 1;
+        if let Some(found) = found {
+            batch::replay(&found, &mut map)?;
+            epoch = found.epoch + 1;
+            journal = found.journal;
+        }
+        let journal = match journal {
+            Some(journal) => {
+                poison.watch(&journal.path, journal.file.sync())?;
+                journal
+            }
+            None => Journal::write(&*disk, dir, epoch, &map, &poison)?,
+        };
+        let live = map.iter().map(|(key, value)| batch::weight(key, value)).sum();
+        let compact_at = COMPACT_FLOOR.max(live * COMPACT_FACTOR);
+        let inner = Mutex::new(Inner { map, live, journal, compact_at });
+        let dir = dir.to_owned();
+        Ok(Self(Arc::new(Shared { disk, dir, syncing: Mutex::new(()), inner, poison, fresh })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().expect("no holder of the map panics")
+    }
+
+    /// Whether this folder held no map when it was opened.
+    pub fn is_fresh(&self) -> bool {
+        self.0.fresh
+    }
+
+    /// The folder it lives in.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.inner().map.get(key).cloned()
+    }
+
+    /// All pairs whose key starts with `prefix`, in key order.
+    pub fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let inner = self.inner();
+        let pairs =
+            inner.map.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Writes a batch: seen at once, durable after [`Kv::sync`]. After a crash all of it is there
+    /// or nothing, unless it is larger than one record (4 MiB).
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::DiskFull`], [`Error::Io`]: nothing changed, may be retried.
+    pub fn apply(&self, writes: &[Write]) -> Result<(), Error> {
+        self.0.poison.check()?;
+        for write in writes {
+            let size = write.size();
+            if size > MAX_PAYLOAD {
+                return Err(Error::TooLarge { size, limit: MAX_PAYLOAD });
+            }
+        }
+        let mut inner = self.inner();
+        if inner.journal.needs_rewrite() {
+            self.rewrite(&mut inner)?;
+        } else if inner.journal.offset > inner.compact_at
+            && let Err(error) = self.rewrite(&mut inner)
+        {
+            tracing::warn!(%error, "journal not rewritten, it goes on growing");
+            inner.compact_at = inner.journal.offset * 2;
+            self.0.poison.check()?;
+        }
+        for part in batch::split(writes) {
+            inner.journal.append(&batch::encode(part))?;
+            inner.set(part);
+        }
+        Ok(())
+    }
+
+    fn rewrite(&self, inner: &mut Inner) -> Result<(), Error> {
+        let (old, epoch) = (inner.journal.path.clone(), inner.journal.epoch + 1);
+        let Shared { disk, dir, poison, .. } = &*self.0;
+        inner.journal = Journal::write(&**disk, dir, epoch, &inner.map, poison)?;
+        inner.compact_at = COMPACT_FLOOR.max(inner.live * COMPACT_FACTOR);
+        if let Err(error) = disk.remove(&old) {
+            tracing::debug!(path = %old.display(), %error, "old journal left for the next start");
+        }
+        Ok(())
+    }
+
+    /// Makes every batch applied before the call durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] now and for ever after, if the disk fails.
+    pub fn sync(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.0.syncing.lock().expect("no holder of the map panics");
+        self.0.poison.check()?;
+        let (file, path, epoch, next) = {
+            let journal = &self.inner().journal;
+            if journal.durable_end == journal.next {
+                return Ok(());
+            }
+            (journal.file.clone(), journal.path.clone(), journal.epoch, journal.next)
+        };
+        self.0.poison.watch(&path, file.sync())?;
+        let mut inner = self.inner();
+        if inner.journal.epoch == epoch {
+            inner.journal.durable_end = next;
+        }
+        Ok(())
+    }
+
+    /// [`Kv::apply`], then [`Kv::sync`].
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn apply_durably(&self, writes: &[Write]) -> Result<(), Error> {
+        self.apply(writes)?;
+        self.sync()
+    }
+
+    /// Bytes the journal takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.inner().journal.offset
+    }
+}
+
+#[cfg(test)]
+mod tests;
