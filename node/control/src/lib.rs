@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Decisions: `reconcile(view, scope, now, ids) -> Plan`.
+//!
+//! Pure: no I/O, no async, no clock, no randomness; the same arguments give the same plan. Nothing
+//! is remembered between two calls: delays, restart counts and update progress are read off the
+//! objects of the view, so a new leader goes on where the old one stopped. This crate proposes
+//! nothing and talks to no node. docs/design/control.md tells how the parts work together.
+
+mod draft;
+mod enforcer;
+mod facts;
+mod lifecycle;
+mod orchestrator;
+mod reaper;
+mod reconcile;
+mod restart;
+mod scheduler;
+mod scope;
+mod survey;
+
+pub use draft::CHANGES_MAX;
+pub use lifecycle::ORPHAN_AFTER;
+pub use reconcile::reconcile;
+pub use restart::{DELAY_FIRST, DELAY_MAX, HEALTHY_AFTER};
+pub use scheduler::explain::{Explanation, NodeVerdict, PreferenceScore, Score, Waiting, explain};
+pub use scope::Scope;

@@ -1,0 +1,117 @@
+//! The plan while it is written: bounded, and at most one change of each object, because a second
+//! one would be refused for the version that the first one gave it.
+//!
+//! Checks no rules of its own beyond these two.
+
+use std::collections::BTreeSet;
+
+use swarm_model::id::{NodeId, TaskId};
+use swarm_model::plan::{Change, NewTask, Plan};
+use swarm_model::service::Service;
+use swarm_model::task::Task;
+use swarm_model::task_state::DesiredState;
+use swarm_model::units::Timestamp;
+
+/// The most changes of one plan; the rest follows in the next round.
+pub const CHANGES_MAX: usize = 1000;
+
+/// A plan being written.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    changes: Vec<Change>,
+    touched: BTreeSet<TaskId>,
+    wake_at: Option<Timestamp>,
+    overflowed: bool,
+}
+
+impl Draft {
+    /// Whether nothing more fits. Asking notes that there would have been more.
+    pub(crate) fn is_full(&mut self) -> bool {
+        let full = self.changes.len() >= CHANGES_MAX;
+        self.overflowed |= full;
+        full
+    }
+
+    /// Asks to look again at `at`, should nothing happen before.
+    pub(crate) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Wants `desired` of `task`; nothing when that or more is wanted already.
+    pub(crate) fn desire(&mut self, task: &Task, desired: DesiredState) {
+        if task.desired < desired {
+            let change = Change::SetDesired { task: task.id, version: task.meta.version, desired };
+            self.change_task(task, change);
+        }
+    }
+
+    /// Ends `task`: what never had a node leaves no history.
+    pub(crate) fn stop(&mut self, task: &Task) {
+        let end = match task.node {
+            Some(_) => DesiredState::Shutdown,
+            None => DesiredState::Remove,
+        };
+        self.desire(task, end);
+    }
+
+    /// Gives `task` its node.
+    pub(crate) fn assign(&mut self, task: &Task, node: NodeId) {
+        let change = Change::Assign { task: task.id, version: task.meta.version, node };
+        self.change_task(task, change);
+    }
+
+    /// Says why `task` waits.
+    pub(crate) fn explain(&mut self, task: &Task, reason: &str) {
+        let (task_id, version) = (task.id, task.meta.version);
+        let reason = reason.to_owned();
+        self.change_task(task, Change::Explain { task: task_id, version, reason });
+    }
+
+    /// Gives `task` up.
+    pub(crate) fn orphan(&mut self, task: &Task, reason: &str) {
+        let (task_id, version) = (task.id, task.meta.version);
+        let reason = reason.to_owned();
+        self.change_task(task, Change::Orphan { task: task_id, version, reason });
+    }
+
+    /// Forgets `task`.
+    pub(crate) fn remove(&mut self, task: &Task) {
+        let change = Change::RemoveTask { task: task.id, version: task.meta.version };
+        self.change_task(task, change);
+    }
+
+    /// Creates a task.
+    pub(crate) fn create(&mut self, task: NewTask) {
+        if !self.is_full() {
+            self.changes.push(Change::CreateTask(Box::new(task)));
+        }
+    }
+
+    /// Deletes a service without tasks.
+    pub(crate) fn delete_service(&mut self, service: &Service) {
+        if !self.is_full() {
+            let (service, version) = (service.id, service.meta.version);
+            self.changes.push(Change::DeleteService { service, version });
+        }
+    }
+
+    /// Whether this plan changes `task` already.
+    pub(crate) fn has_touched(&self, task: &Task) -> bool {
+        self.touched.contains(&task.id)
+    }
+
+    fn change_task(&mut self, task: &Task, change: Change) {
+        if !self.has_touched(task) && !self.is_full() {
+            self.touched.insert(task.id);
+            self.changes.push(change);
+        }
+    }
+
+    /// The plan; a full one is to be continued at once.
+    pub(crate) fn into_plan(mut self, now: Timestamp) -> Plan {
+        if self.overflowed {
+            self.wake(now);
+        }
+        Plan { changes: self.changes, wake_at: self.wake_at }
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether a task may stay where it is: drains, constraints that no longer hold, lost nodes.
+//!
+//! Says what is true of one task; what follows from it is the orchestrator's.
+
+use swarm_model::node::{Availability, Node};
+use swarm_model::restart::Reschedule;
+use swarm_model::service::Service;
+use swarm_model::task::{Slot, Task};
+use swarm_model::units::Timestamp;
+
+use crate::facts::{Facts, Host, is_current};
+
+/// How an active task stands to its node and its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stance {
+    /// As it should be.
+    Good,
+    /// Made from an older template.
+    Outdated,
+    /// Its node is drained; it serves until its replacement runs, at most until the deadline.
+    Drained {
+        /// When it ends in any case.
+        deadline: Option<Timestamp>,
+    },
+    /// Its node does not meet the constraints any more. It serves until its replacement runs, but
+    /// ends at once when there is no place for one: a constraint is a rule.
+    Forbidden,
+    /// Its node is lost: it is replaced at once.
+    Lost,
+    /// Its node is silent, but the slot belongs to that node.
+    Held,
+}
+
+/// How `task`, which is active, stands.
+pub(crate) fn stance(facts: Facts<'_>, service: &Service, task: &Task) -> Stance {
+    let node = match facts.host(task.node) {
+        Host::Unplaced if is_current(task, service) => return Stance::Good,
+        Host::Unplaced => return Stance::Outdated,
+        Host::Gone => return Stance::Lost,
+        Host::Down(_) if waits_for_its_node(service, task) => return Stance::Held,
+        Host::Down(_) => return Stance::Lost,
+        Host::Alive(node) => node,
+    };
+    match node.spec.availability {
+        Availability::Drain => {
+            Stance::Drained { deadline: node.drain.and_then(|drain| drain.deadline) }
+        }
+        Availability::Active | Availability::Pause => {
+            if !meets_constraints(service, node) {
+                Stance::Forbidden
+            } else if is_current(task, service) {
+                Stance::Good
+            } else {
+                Stance::Outdated
+            }
+        }
+    }
+}
+
+/// Whether `node` meets all constraints of `service`.
+pub(crate) fn meets_constraints(service: &Service, node: &Node) -> bool {
+    service.template.placement.constraints.iter().all(|constraint| constraint.allows(node))
+}
+
+/// Whether nothing replaces `task` while its node is silent.
+fn waits_for_its_node(service: &Service, task: &Task) -> bool {
+    match task.slot {
+        Slot::Node(_) => true,
+        Slot::Replica(_) => match service.template.restart_policy.reschedule {
+            Reschedule::Always => false,
+            Reschedule::Never => true,
+        },
+    }
+}

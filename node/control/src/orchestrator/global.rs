@@ -1,0 +1,52 @@
+//! Global services: one slot on each node that meets the constraints.
+//!
+//! A slot belongs to its node: a silent node keeps it, a paused one keeps what it runs, a drained
+//! one loses its task without a replacement.
+
+use std::collections::BTreeMap;
+
+use swarm_model::node::{Availability, Node};
+use swarm_model::task::{Slot, Task};
+
+use super::slot::{self, Next, SlotPlan};
+use super::{Round, by_slot, update};
+use crate::enforcer::meets_constraints;
+use crate::scheduler::Wish;
+
+/// Decides for a global service.
+pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task]) {
+    let mut slots: BTreeMap<Slot, &[&'a Task]> = by_slot(tasks).collect();
+    let mut live: Vec<(&Node, &[&'a Task], SlotPlan<'a>)> = Vec::new();
+    let view = round.facts.view;
+    for (id, node) in &view.nodes {
+        let slot = Slot::Node(*id);
+        if !meets_constraints(round.service, node) {
+            continue;
+        }
+        let tasks = slots.remove(&slot).unwrap_or_default();
+        live.push((node, tasks, assess(round, node, slot, tasks)));
+    }
+    for tasks in slots.into_values() {
+        round.bury(tasks);
+    }
+    update::allow(live.iter_mut().map(|(_, _, plan)| plan));
+    for (node, tasks, plan) in live {
+        let wish = Wish { only: Some(node.id), avoid: None };
+        round.act(tasks, plan, wish);
+    }
+}
+
+fn assess<'a>(round: &Round<'a, '_>, node: &Node, slot: Slot, tasks: &[&'a Task]) -> SlotPlan<'a> {
+    let mut plan = slot::assess(round.facts, round.service, slot, tasks);
+    if node.spec.availability == Availability::Drain {
+        plan.stop.extend(plan.keep.take());
+        plan.stop.extend(plan.old.take().map(|old| old.task));
+    }
+    let may_create = node.takes_tasks();
+    if let Next::Create { .. } = plan.next
+        && !may_create
+    {
+        plan.next = Next::Nothing;
+    }
+    plan
+}

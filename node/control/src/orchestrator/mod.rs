@@ -1,0 +1,148 @@
+//! From a service and its tasks to what ends, what changes and which tasks are needed.
+//!
+//! Chooses no nodes: needs are handed to the scheduler once every service was heard.
+
+mod global;
+mod need;
+mod replicated;
+mod slot;
+mod update;
+
+use std::time::Duration;
+
+use swarm_model::service::{Service, ServiceMode};
+use swarm_model::task::{Slot, Task};
+use swarm_model::task_state::DesiredState;
+use swarm_model::units::Timestamp;
+
+use crate::draft::Draft;
+use crate::facts::Facts;
+use crate::lifecycle;
+use crate::reaper;
+use crate::restart;
+use crate::scheduler::Wish;
+
+pub(crate) use need::{Need, Needs};
+use slot::{Next, SlotPlan};
+
+/// A waiting task's reason is written anew at most so often: it holds figures that change all the
+/// time, and each text is a replicated write.
+const REASON_EVERY: Duration = Duration::from_secs(5);
+
+/// Decides for one service.
+pub(crate) fn plan_service<'a>(
+    facts: Facts<'a>,
+    service: &'a Service,
+    tasks: &[&'a Task],
+    needs: &mut Needs<'a>,
+    draft: &mut Draft,
+) {
+    if service.removing {
+        lifecycle::remove_service(facts, service, tasks, draft);
+        return;
+    }
+    let mut round = Round { facts, service, needs, draft };
+    match service.spec.mode {
+        ServiceMode::Replicated { replicas } => replicated::plan(&mut round, tasks, replicas),
+        ServiceMode::Global {} => global::plan(&mut round, tasks),
+    }
+}
+
+/// One service's turn: what it looks at and where its decisions go.
+struct Round<'a, 'b> {
+    facts: Facts<'a>,
+    service: &'a Service,
+    needs: &'b mut Needs<'a>,
+    draft: &'b mut Draft,
+}
+
+impl<'a> Round<'a, '_> {
+    /// Ends and forgets all tasks of a slot that is not wanted any more.
+    fn bury(&mut self, tasks: &[&Task]) {
+        for task in tasks {
+            lifecycle::bury(self.facts, task, self.draft);
+        }
+    }
+
+    /// Carries out what was decided for one slot.
+    fn act(&mut self, tasks: &[&'a Task], plan: SlotPlan<'a>, wish: Wish) {
+        for task in &plan.stop {
+            lifecycle::give_up_lost(self.facts, task, self.draft);
+            self.draft.stop(task);
+        }
+        for task in tasks {
+            self.settle(task, plan.keep.is_some());
+        }
+        let limit = self.facts.view.cluster.as_ref().map(|cluster| cluster.spec.task_history_limit);
+        let limit = limit.unwrap_or_else(default_history_limit);
+        reaper::trim_history(tasks, plan.keep.is_some(), limit, self.draft);
+        let need = |old, wish, replaced| Need {
+            service: self.service,
+            slot: plan.slot,
+            wish,
+            old,
+            replaced,
+        };
+        if let Some(keep) = plan.keep {
+            let waits = restart::delayed_until(keep, self.facts.now).is_some();
+            if keep.node.is_none() {
+                self.needs.waiting.push((keep, need(plan.old, wish, Vec::new())));
+            } else if keep.desired == DesiredState::Ready && !waits {
+                self.draft.desire(keep, DesiredState::Running);
+            }
+        }
+        match plan.next {
+            Next::Create { seed, voluntary: false } => {
+                let wish = Wish { avoid: seed.avoid, ..wish };
+                let replaced = tasks.iter().copied().filter(|task| ended_by_itself(task)).collect();
+                self.needs.new.push((seed, need(plan.old, wish, replaced)));
+            }
+            Next::Create { voluntary: true, .. } | Next::Nothing | Next::Wait => {}
+            Next::Finished { .. } => {}
+        }
+    }
+
+    /// What has to be done about one task of a slot that lives on.
+    fn settle(&mut self, task: &Task, has_successor: bool) {
+        if reaper::forget_removed(self.facts, task, self.draft) || task.is_active() {
+            return;
+        }
+        if has_successor && ended_by_itself(task) {
+            self.draft.stop(task);
+        } else if !task.status.state.is_terminal() {
+            lifecycle::give_up_lost(self.facts, task, self.draft);
+            if task.node.is_none() {
+                self.draft.desire(task, DesiredState::Remove);
+            }
+        }
+    }
+}
+
+fn default_history_limit() -> u32 {
+    swarm_model::cluster::ClusterSpec::default().task_history_limit
+}
+
+/// Whether `task` ended though it was not asked to.
+fn ended_by_itself(task: &Task) -> bool {
+    task.status.state.is_terminal() && task.desired <= DesiredState::Running
+}
+
+/// The slots of `tasks`, which are ordered by slot.
+fn by_slot<'t, 'a>(tasks: &'t [&'a Task]) -> impl Iterator<Item = (Slot, &'t [&'a Task])> {
+    tasks
+        .chunk_by(|left, right| left.slot == right.slot)
+        .filter_map(|slot| slot.first().map(|task| (task.slot, slot)))
+}
+
+/// Says why `task` waits, if that is news and was not said a moment ago.
+pub(crate) fn say_why_waiting(task: &Task, reason: &str, now: Timestamp, draft: &mut Draft) {
+    if task.status.error == reason || draft.has_touched(task) {
+        return;
+    }
+    let again = task.meta.updated_at.after(REASON_EVERY);
+    if again > now && !task.status.error.is_empty() {
+        draft.wake(again);
+    } else {
+        draft.explain(task, reason);
+    }
+}

@@ -1,0 +1,111 @@
+//! Replicated services: as many slots as the service wants, wherever they fit.
+//!
+//! Slots have the lowest free numbers; a scale-down frees those whose loss hurts least.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use swarm_model::id::NodeId;
+use swarm_model::task::{Slot, Task};
+use swarm_model::task_state::DesiredState;
+
+use super::need::{Need, Seed};
+use super::slot::{self, SlotPlan};
+use super::{Round, by_slot, update};
+use crate::draft::CHANGES_MAX;
+use crate::scheduler::Wish;
+
+/// A slot that lives: its tasks and what was decided for it.
+type Live<'t, 'a> = (&'t [&'a Task], SlotPlan<'a>);
+
+/// Decides for a replicated service.
+pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task], replicas: u32) {
+    let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+    let mut live: Vec<Live<'_, 'a>> = Vec::new();
+    // Numbers of dead slots where a task is still ending.
+    let mut ending = BTreeSet::new();
+    for (slot, tasks) in by_slot(tasks) {
+        let dead = tasks.iter().all(|task| task.desired == DesiredState::Remove);
+        let Slot::Replica(number) = slot else {
+            round.bury(tasks);
+            continue;
+        };
+        if dead {
+            round.bury(tasks);
+            if tasks.iter().any(|task| slot::is_stopping(round.facts, task)) {
+                ending.insert(number);
+            }
+        } else {
+            live.push((tasks, slot::assess(round.facts, round.service, slot, tasks)));
+        }
+    }
+    if live.len() > wanted {
+        let surplus = surplus(&live, live.len() - wanted);
+        live.retain(|(tasks, plan)| {
+            let spared = !surplus.contains(&plan.slot);
+            if !spared {
+                round.bury(tasks);
+            }
+            spared
+        });
+    }
+    create_missing(round, &live, &ending, wanted);
+    update::allow(live.iter_mut().map(|(_, plan)| plan));
+    for (tasks, plan) in live {
+        round.act(tasks, plan, Wish::default());
+    }
+}
+
+/// Asks for tasks in the lowest free slots, all but those where the last task is still ending.
+fn create_missing<'a>(
+    round: &mut Round<'a, '_>,
+    live: &[Live<'_, 'a>],
+    ending: &BTreeSet<u32>,
+    wanted: usize,
+) {
+    let taken: BTreeSet<Slot> = live.iter().map(|(_, plan)| plan.slot).collect();
+    let free = (1..).filter(|number| !taken.contains(&Slot::Replica(*number)));
+    for number in free.take(wanted - live.len()) {
+        if ending.contains(&number) {
+            continue;
+        }
+        if round.needs.new.len() > CHANGES_MAX {
+            break;
+        }
+        let (service, slot) = (round.service, Slot::Replica(number));
+        let need = Need { service, slot, wish: Wish::default(), old: None, replaced: Vec::new() };
+        round.needs.new.push((Seed::default(), need));
+    }
+}
+
+/// The `count` slots to free: first those where nothing runs, then from the nodes that have most
+/// tasks of the service, in both cases the highest numbers first.
+fn surplus(live: &[Live<'_, '_>], count: usize) -> BTreeSet<Slot> {
+    let mut idle = Vec::new();
+    let mut by_node: BTreeMap<NodeId, Vec<Slot>> = BTreeMap::new();
+    for (_, plan) in live {
+        match serving_node(plan) {
+            Some(node) => by_node.entry(node).or_default().push(plan.slot),
+            None => idle.push(plan.slot),
+        }
+    }
+    let mut chosen: BTreeSet<Slot> = idle.into_iter().rev().take(count).collect();
+    let mut loads: BinaryHeap<_> = by_node
+        .into_values()
+        .filter_map(|mut slots| Some((slots.len(), slots.pop()?, slots)))
+        .collect();
+    while chosen.len() < count
+        && let Some((load, slot, mut rest)) = loads.pop()
+    {
+        chosen.insert(slot);
+        if let Some(next) = rest.pop() {
+            loads.push((load - 1, next, rest));
+        }
+    }
+    chosen
+}
+
+/// The node where a slot's task runs.
+fn serving_node(plan: &SlotPlan<'_>) -> Option<NodeId> {
+    let serving = plan.old.map(|old| old.task).or(plan.keep)?;
+    if slot::runs(serving) { serving.node } else { None }
+}

@@ -1,0 +1,189 @@
+//! One slot: which of its tasks serves it, which have to end, and whether it needs a new one.
+//!
+//! Knows nothing of other slots; how many slots may change at a time is `update`'s.
+
+use swarm_model::service::Service;
+use swarm_model::task::{Slot, Task};
+use swarm_model::task_state::{DesiredState, ObservedState};
+
+use super::need::{Old, Seed};
+use crate::enforcer::{Stance, stance};
+use crate::facts::{Facts, Host, age, is_current};
+use crate::restart::{self, Verdict};
+
+/// What a slot needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Nothing,
+    /// Nothing, until a task of it that is being stopped has ended.
+    Wait,
+    /// Nothing ever: its last task ended and the restart policy leaves it at that.
+    Finished {
+        /// Whether that task ended badly.
+        failed: bool,
+    },
+    /// A new task.
+    Create {
+        /// What it starts from.
+        seed: Seed,
+        /// Whether all is well and only the template changed, so that this can be put off.
+        voluntary: bool,
+    },
+}
+
+/// What was decided for one slot.
+#[derive(Debug)]
+pub(super) struct SlotPlan<'a> {
+    /// The slot.
+    pub(super) slot: Slot,
+    /// The task that is as it should be, running or on its way.
+    pub(super) keep: Option<&'a Task>,
+    /// A running task that serves until `keep`, or what is created next, runs.
+    pub(super) old: Option<Old<'a>>,
+    /// Tasks to stop now.
+    pub(super) stop: Vec<&'a Task>,
+    /// Whether a silent node holds the slot.
+    pub(super) held: bool,
+    /// What it needs.
+    pub(super) next: Next,
+}
+
+/// Whether `task` is seen running.
+pub(super) fn runs(task: &Task) -> bool {
+    task.status.state == ObservedState::Running
+}
+
+/// Decides for one slot.
+pub(super) fn assess<'a>(
+    facts: Facts<'a>,
+    service: &Service,
+    slot: Slot,
+    tasks: &[&'a Task],
+) -> SlotPlan<'a> {
+    let mut plan = SlotPlan {
+        slot,
+        keep: None,
+        old: None,
+        stop: Vec::new(),
+        held: false,
+        next: Next::Nothing,
+    };
+    let mut replaced = Vec::new();
+    let mut held = Vec::new();
+    for task in tasks.iter().copied().filter(|task| task.is_active()) {
+        let stance = stance(facts, service, task);
+        match stance {
+            Stance::Good => plan.offer(task),
+            Stance::Held => held.push(task),
+            Stance::Lost => plan.stop.push(task),
+            Stance::Outdated | Stance::Drained { .. } | Stance::Forbidden => {
+                replaced.push(Old { task, stance });
+            }
+        }
+    }
+    if plan.keep.is_some() {
+        plan.stop.append(&mut held);
+    }
+    plan.held = !held.is_empty();
+    for old in replaced {
+        plan.offer_old(old, facts);
+    }
+    if plan.keep.is_none() && !plan.held {
+        plan.next = next(facts, service, tasks, plan.old);
+    }
+    plan
+}
+
+impl<'a> SlotPlan<'a> {
+    /// Keeps the better one of `task` and the one kept so far: what runs, has a node, is newer.
+    fn offer(&mut self, task: &'a Task) {
+        let rank = |task: &Task| (runs(task), task.node.is_some(), age(task));
+        match self.keep {
+            Some(kept) if rank(kept) >= rank(task) => self.stop.push(task),
+            Some(kept) => {
+                self.stop.push(kept);
+                self.keep = Some(task);
+            }
+            None => self.keep = Some(task),
+        }
+    }
+
+    /// Lets `old` serve on if it runs, nothing better does, and its time is not over.
+    fn offer_old(&mut self, old: Old<'a>, facts: Facts<'_>) {
+        let expired = match old.stance {
+            Stance::Drained { deadline } => deadline.is_some_and(|at| at <= facts.now),
+            Stance::Outdated | Stance::Forbidden => false,
+            Stance::Good | Stance::Lost | Stance::Held => true,
+        };
+        let served = self.held || self.old.is_some() || self.keep.is_some_and(runs);
+        if expired || served || !runs(old.task) {
+            self.stop.push(old.task);
+        } else {
+            self.old = Some(old);
+        }
+    }
+
+    /// Whether an update has to wait for this slot before it touches the next one. A task that
+    /// waits for a node alone does not count: nothing that an update does would hurt it.
+    pub(super) fn in_progress(&self) -> bool {
+        if let Some(keep) = self.keep {
+            let moving = keep.node.is_some() || keep.desired == DesiredState::Ready;
+            return !runs(keep) && (moving || self.old.is_some());
+        }
+        match self.next {
+            Next::Nothing => false,
+            Next::Wait => true,
+            Next::Finished { failed } => failed,
+            Next::Create { voluntary, .. } => !voluntary,
+        }
+    }
+}
+
+/// What a slot without a good task needs.
+fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_>>) -> Next {
+    let mut newest: Option<&Task> = None;
+    for task in tasks.iter().copied() {
+        let removed = task.desired == DesiredState::Remove;
+        if (removed || is_current(task, service)) && is_stopping(facts, task) {
+            return Next::Wait;
+        }
+        let newer = newest.is_none_or(|newest| age(newest) < age(task));
+        if !removed && is_current(task, service) && newer {
+            newest = Some(task);
+        }
+    }
+    let create = |seed| Next::Create { seed, voluntary: false };
+    let Some(last) = newest else {
+        let voluntary = old.is_some_and(|old| old.stance == Stance::Outdated);
+        return Next::Create { seed: Seed::default(), voluntary };
+    };
+    if !super::ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
+        return create(heir(last));
+    }
+    match restart::after_end(last, &service.template.restart_policy, facts.now) {
+        Verdict::Finished { failed } => Next::Finished { failed },
+        Verdict::Restart { record, not_before } => {
+            let rejected = last.status.state == ObservedState::Rejected;
+            create(Seed { record, not_before, avoid: last.node.filter(|_| rejected) })
+        }
+    }
+}
+
+/// A task that goes on elsewhere in the place of `last`, with what it knows and what is left of
+/// its delay. That is no restart and counts as none.
+fn heir(last: &Task) -> Seed {
+    let waits = last.desired == DesiredState::Ready;
+    Seed { record: last.restart, not_before: last.not_before.filter(|_| waits), avoid: None }
+}
+
+/// Whether `task` was asked to end and may still run on a node that is heard from.
+pub(super) fn is_stopping(facts: Facts<'_>, task: &Task) -> bool {
+    if task.desired < DesiredState::Shutdown || task.status.state.is_terminal() {
+        return false;
+    }
+    match facts.host(task.node) {
+        Host::Alive(_) => true,
+        Host::Unplaced | Host::Gone | Host::Down(_) => false,
+    }
+}

@@ -1,0 +1,40 @@
+//! Forgetting ended tasks: those that nobody wants, and history beyond the limit.
+//!
+//! Never touches a task that may still hold a process.
+
+use std::cmp::Reverse;
+
+use swarm_model::task::Task;
+use swarm_model::task_state::DesiredState;
+
+use crate::draft::Draft;
+use crate::facts::{Facts, age};
+
+/// Forgets `task` if it is wanted removed and nothing of it is left; whether that was so.
+pub(crate) fn forget_removed(facts: Facts<'_>, task: &Task, draft: &mut Draft) -> bool {
+    let done = task.desired == DesiredState::Remove && facts.has_vanished(task);
+    if done {
+        draft.remove(task);
+    }
+    done
+}
+
+/// Trims the history of one slot to `limit` ended tasks. The newest one stays while the slot has
+/// no `successor`: it carries the restart record, and says that the slot is finished.
+pub(crate) fn trim_history(tasks: &[&Task], successor: bool, limit: u32, draft: &mut Draft) {
+    let keep = usize::try_from(limit).unwrap_or(usize::MAX).max(usize::from(!successor));
+    if tasks.len() <= keep {
+        return;
+    }
+    let mut ended: Vec<&Task> = tasks
+        .iter()
+        .copied()
+        .filter(|task| task.status.state.is_terminal() && task.desired < DesiredState::Remove)
+        .collect();
+    if ended.len() > keep {
+        ended.sort_unstable_by_key(|task| Reverse(age(task)));
+        for task in &ended[keep..] {
+            draft.remove(task);
+        }
+    }
+}
