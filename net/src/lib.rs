@@ -5,8 +5,11 @@
 //! No type of quinn, rustls or foca leaves it.
 
 pub mod ca;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod error;
 pub mod frame;
+mod late;
 pub mod quic;
 pub mod rpc;
 pub mod sim;

@@ -13,6 +13,7 @@ use swarm_model::id::NodeId;
 use swarm_model::node::Role;
 
 use crate::frame::FrameError;
+pub use crate::late::LateHandler;
 use crate::rpc::{Method, Refusal};
 pub use crate::stream::{Carried, MessageReceiver, MessageSender, MessageStream};
 

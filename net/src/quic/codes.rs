@@ -15,12 +15,10 @@ pub(crate) const SHUTDOWN: VarInt = VarInt::from_u32(1);
 pub(crate) const REMOVED: VarInt = VarInt::from_u32(2);
 /// The peer's certificate does not allow the lane, or is of another cluster.
 pub(crate) const NOT_ADMITTED: VarInt = VarInt::from_u32(3);
-/// The peer broke the protocol.
-pub(crate) const PROTOCOL: VarInt = VarInt::from_u32(4);
 /// Too many connections from the peer.
-pub(crate) const TOO_MANY: VarInt = VarInt::from_u32(5);
+pub(crate) const TOO_MANY: VarInt = VarInt::from_u32(4);
 /// A stream was given up in the middle of a frame.
-pub(crate) const CANCELLED: VarInt = VarInt::from_u32(6);
+pub(crate) const CANCELLED: VarInt = VarInt::from_u32(5);
 
 /// How a lost connection looks to the caller whose request was on it.
 pub(crate) fn connection_fault(error: &ConnectionError) -> CallError {
