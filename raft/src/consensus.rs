@@ -1,0 +1,179 @@
+//! The handle to consensus on this node: starting it, watching it, and what other members send to it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::async_runtime::watch::WatchReceiver;
+use swarm_model::id::NodeId;
+use swarm_model::view::View;
+use swarm_net::rpc::{Method, Refusal};
+use swarm_net::transport::{MessageStream, Peer, Transport};
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::contact::Contact;
+use crate::error::Error;
+use crate::log_store::LogStore;
+use crate::machine::StateMachine;
+use crate::network::Peers;
+use crate::news::{self, News, Published};
+use crate::options::Options;
+use crate::pacemaker::{Pacemaker, Random};
+use crate::service::{Raft, Service};
+use crate::snapshot::{Snapshots, Work};
+use crate::status::Status;
+use crate::steward;
+use crate::timing::Timing;
+use crate::types::Id;
+
+/// Consensus on this node. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Consensus {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) node_id: NodeId,
+    pub(crate) raft: Raft,
+    pub(crate) timing: Timing,
+    pub(crate) transport: Arc<dyn Transport>,
+    published: Published,
+    status: watch::Receiver<Status>,
+    service: Service,
+    pub(crate) hint: Arc<Notify>,
+}
+
+impl fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consensus").field("node_id", &self.inner.node_id).finish_non_exhaustive()
+    }
+}
+
+impl Consensus {
+    /// Restores the state from disk and takes part in the group, if this node is in one.
+    ///
+    /// Returns when everything that is known to be committed is in the view.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the store does not hold together.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let config = options.config().validate().map_err(start_error)?;
+        let work = if options.inline_io { Work::Inline } else { Work::Threads };
+        let tables = options.tables;
+        let log = LogStore::open(tables.log, tables.vote, tables.meta, work);
+        let log = log.map_err(Error::Start)?;
+        let (publisher, published) = news::channel();
+        let machine = StateMachine::new(publisher, Snapshots::new(tables.snapshots, work));
+        let peers = Peers::new(options.transport.clone());
+        let id = Id(options.node_id);
+        let raft = Raft::new(id, Arc::new(config), peers, log, machine).await;
+        let raft = raft.map_err(start_error)?;
+
+        let (status, status_reader) =
+            watch::channel(Status::read(&raft.metrics().borrow_watched()));
+        let cancel = options.tasks.token();
+        options.tasks.spawn("raft steward", steward::run(raft.clone(), status, cancel.clone()));
+        let contact = Contact::new();
+        let hint = Arc::new(Notify::new());
+        let pacemaker = Pacemaker {
+            raft: raft.clone(),
+            timing: options.timing,
+            contact: contact.clone(),
+            hint: hint.clone(),
+            random: Random::new(options.seed),
+            cancel,
+        };
+        options.tasks.spawn("raft pacemaker", pacemaker.run());
+        let inner = Inner {
+            node_id: options.node_id,
+            timing: options.timing,
+            transport: options.transport,
+            published,
+            status: status_reader,
+            service: Service::new(raft.clone(), contact),
+            raft,
+            hint,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.node_id
+    }
+
+    /// The newest applied state here. May be older than the leader's.
+    pub fn view(&self) -> Arc<View> {
+        self.inner.published.view()
+    }
+
+    /// The newest applied state, as it changes: once per batch of records.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.inner.published.views()
+    }
+
+    /// What is applied from now on. A listener that lags too far behind must start from a view.
+    pub fn news(&self) -> broadcast::Receiver<Arc<News>> {
+        self.inner.published.news()
+    }
+
+    /// What this node knows of the group. Published anew when parts, leader, term or members change;
+    /// the numbers in it are of that moment: see [`Consensus::status_now`].
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.clone()
+    }
+
+    /// What this node knows of the group right now.
+    pub fn status_now(&self) -> Status {
+        Status::read(&self.inner.raft.metrics().borrow_watched())
+    }
+
+    /// Answers a member's call: a heartbeat, a vote, a pre-vote, a hand-over.
+    pub fn handle_call(
+        &self,
+        from: Peer,
+        method: Method,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, Refusal>> {
+        Box::pin(self.inner.service.clone().call(from, method, body))
+    }
+
+    /// Serves a member's stream: records or a snapshot.
+    pub fn handle_stream(
+        &self,
+        from: Peer,
+        method: Method,
+        hello: Bytes,
+        stream: MessageStream,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(self.inner.service.clone().stream(from, method, hello, stream))
+    }
+
+    /// Stops taking part, after handing the lead over if this node has it and others vote.
+    ///
+    /// Everything acknowledged is durable with or without this.
+    pub async fn shutdown(&self) {
+        let status = self.status_now();
+        if status.is_leader()
+            && status.voters.len() > 1
+            && let Err(error) = self.transfer_leadership(None).await
+        {
+            tracing::info!(%error, "stopping without a successor");
+        }
+        match tokio::time::timeout(STOP_DEADLINE, self.inner.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),
+            Err(_elapsed) => tracing::warn!("consensus did not stop in time"),
+        }
+    }
+}
+
+/// How long stopping may take.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+fn start_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Start(io::Error::other(error))
+}

@@ -1,0 +1,157 @@
+//! The thread that syncs: it takes everything that waits, syncs once, and tells all who waited.
+//!
+//! Votes and records pass through one queue, so that a vote is never on disk before the records that
+//! were appended before it.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::storage::IOFlushed;
+use swarm_state::store::{SyncHandle, VoteTable};
+use tokio::sync::oneshot;
+
+use crate::snapshot::Work;
+use crate::types::Types;
+
+/// Requests that may wait for the disk before the core has to wait itself.
+const QUEUE: usize = 1024;
+/// How often the core looks whether a full queue has room again.
+const FULL_RETRY: Duration = Duration::from_millis(1);
+/// After this much quiet the high-water mark is saved: it costs a sync of its own.
+const QUIET: Duration = Duration::from_secs(1);
+
+pub(super) enum Job {
+    Flush(IOFlushed<Types>),
+    Vote(Bytes, oneshot::Sender<io::Result<()>>),
+}
+
+/// Makes the log and the vote durable.
+pub(super) enum Writer {
+    /// By a thread, which ends when this is dropped.
+    Thread(SyncSender<Job>),
+    /// At once, by the caller.
+    Inline(Disk),
+}
+
+/// What the thread writes to.
+pub(super) struct Disk {
+    log: SyncHandle,
+    vote: VoteTable,
+}
+
+impl Writer {
+    pub(super) fn start(log: SyncHandle, vote: VoteTable, work: Work) -> io::Result<Self> {
+        let disk = Disk { log, vote };
+        match work {
+            Work::Inline => Ok(Self::Inline(disk)),
+            Work::Threads => {
+                let (jobs, waiting) = sync_channel(QUEUE);
+                let thread = std::thread::Builder::new().name("raft-log".into());
+                thread.spawn(move || disk.serve(&waiting))?;
+                Ok(Self::Thread(jobs))
+            }
+        }
+    }
+
+    /// Calls `flushed` once everything that was appended so far is durable.
+    pub(super) async fn flush(&self, flushed: IOFlushed<Types>) -> io::Result<()> {
+        match self {
+            Self::Thread(jobs) => send(jobs, Job::Flush(flushed)).await,
+            Self::Inline(disk) => {
+                flushed.io_completed(disk.sync());
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns once the vote, and everything appended before it, is durable.
+    pub(super) async fn save_vote(&self, vote: Bytes) -> io::Result<()> {
+        match self {
+            Self::Thread(jobs) => {
+                let (tell, told) = oneshot::channel();
+                send(jobs, Job::Vote(vote, tell)).await?;
+                told.await.map_err(|_ended| ended())?
+            }
+            Self::Inline(disk) => {
+                disk.sync()?;
+                Ok(disk.vote.save(&vote)?)
+            }
+        }
+    }
+}
+
+/// Queues a job; a full queue holds the core up, and with it everyone who proposes.
+async fn send(jobs: &SyncSender<Job>, mut job: Job) -> io::Result<()> {
+    loop {
+        job = match jobs.try_send(job) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_job)) => return Err(ended()),
+            Err(TrySendError::Full(job)) => job,
+        };
+        tokio::time::sleep(FULL_RETRY).await;
+    }
+}
+
+impl Disk {
+    fn sync(&self) -> io::Result<()> {
+        self.log.sync()?;
+        Ok(())
+    }
+
+    /// The thread: until the store is dropped.
+    fn serve(self, jobs: &Receiver<Job>) {
+        let mut unsaved = false;
+        loop {
+            let first = if unsaved {
+                jobs.recv_timeout(QUIET)
+            } else {
+                jobs.recv().map_err(RecvTimeoutError::from)
+            };
+            match first {
+                Ok(first) => {
+                    let waiting: Vec<_> = std::iter::once(first).chain(jobs.try_iter()).collect();
+                    self.work_off(waiting);
+                    unsaved = true;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.save_mark();
+                    unsaved = false;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.save_mark();
+    }
+
+    /// One sync for all of them, then the votes.
+    fn work_off(&self, waiting: Vec<Job>) {
+        let synced = self.sync();
+        for job in waiting {
+            match job {
+                Job::Flush(flushed) => flushed.io_completed(repeat(&synced)),
+                Job::Vote(vote, tell) => {
+                    let saved = repeat(&synced).and_then(|()| Ok(self.vote.save(&vote)?));
+                    // Nobody waits when the core has stopped meanwhile.
+                    drop(tell.send(saved));
+                }
+            }
+        }
+    }
+
+    fn save_mark(&self) {
+        if let Err(error) = self.log.save_high_water() {
+            tracing::warn!(%error, "high-water mark not saved, the older one stands");
+        }
+    }
+}
+
+/// One result for several who wait.
+fn repeat(result: &io::Result<()>) -> io::Result<()> {
+    result.as_ref().map(|&()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()))
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the thread that writes the log has ended")
+}
