@@ -163,6 +163,11 @@ impl Consensus {
         {
             tracing::info!(%error, "stopping without a successor");
         }
+        self.halt().await;
+    }
+
+    /// Stops taking part at once, as a crash would: nobody is told.
+    pub async fn halt(&self) {
         match tokio::time::timeout(STOP_DEADLINE, self.inner.raft.shutdown()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),

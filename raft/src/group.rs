@@ -9,7 +9,7 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
 use swarm_model::id::NodeId;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::consensus::Consensus;
 use crate::error::Error;
@@ -21,6 +21,8 @@ use crate::types::{Id, Types};
 pub const MAX_LEARNERS: usize = 32;
 /// How long a change of the members may take.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
+/// The wait for another change to end.
+const CHANGE_RETRY: Duration = Duration::from_millis(20);
 
 impl Consensus {
     /// Makes this node the only voter of a new group, and waits until it leads.
@@ -36,7 +38,10 @@ impl Consensus {
             }
             RaftError::Fatal(fatal) => stopped(&fatal),
         })?;
-        self.wait_status("leading the new group", CHANGE_DEADLINE, Status::is_leader).await
+        self.wait_status("leading the new group", CHANGE_DEADLINE, Status::is_leader).await?;
+        // Its first record must be in before anything else can be changed.
+        self.read_index(CHANGE_DEADLINE).await?;
+        Ok(())
     }
 
     /// Adds a follower without a vote; it is fed from now on. On the leader; again is no error.
@@ -153,14 +158,25 @@ impl Consensus {
         }
     }
 
+    /// Makes one change, after the one that is under way, if any.
     async fn change(&self, change: ChangeMembers<Id, ()>) -> Result<(), Error> {
-        match timeout(CHANGE_DEADLINE, self.inner.raft.change_membership(change, true)).await {
-            Ok(Ok(_done)) => Ok(()),
-            Ok(Err(RaftError::Fatal(fatal))) => Err(stopped(&fatal)),
-            Ok(Err(RaftError::APIError(error))) => Err(change_error(error)),
-            Err(_elapsed) => {
-                let reason = format!("no majority within {} ms", CHANGE_DEADLINE.as_millis());
-                Err(Error::Unknown { reason })
+        let deadline = Instant::now() + CHANGE_DEADLINE;
+        loop {
+            let changing = self.inner.raft.change_membership(change.clone(), true);
+            let error = match timeout_at(deadline, changing).await {
+                Ok(Ok(_done)) => return Ok(()),
+                Ok(Err(RaftError::Fatal(fatal))) => return Err(stopped(&fatal)),
+                Ok(Err(RaftError::APIError(error))) => change_error(error),
+                Err(_elapsed) => {
+                    let reason = format!("no majority within {} ms", CHANGE_DEADLINE.as_millis());
+                    return Err(Error::Unknown { reason });
+                }
+            };
+            match error {
+                Error::ChangeInProgress if Instant::now() + CHANGE_RETRY < deadline => {
+                    sleep(CHANGE_RETRY).await;
+                }
+                error => return Err(error),
             }
         }
     }
