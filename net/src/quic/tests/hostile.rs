@@ -102,3 +102,39 @@ async fn a_member_without_certificate_is_not_let_in_and_a_stranger_gets_few_stre
     let more = timeout(Duration::from_millis(100), stranger.open_bi()).await;
     assert!(more.is_err(), "a stranger got a stream too many");
 }
+
+#[tokio::test]
+async fn a_flood_of_strangers_locks_no_member_out() {
+    let root = root(1);
+    let home = node(&identity(&root, 1, Role::Manager), super::any_port());
+    let member = node(&identity(&root, 2, Role::Manager), super::any_port());
+    member.mesh.set_address(home.id, home.addr);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root.cert_der().to_vec().into()).expect("a CA");
+    let clock = tls::WallClock(std::sync::Arc::new(home.clock.clone()));
+    let config = tls::client(
+        Lane::Join,
+        |config| Ok(config.with_root_certificates(roots).with_no_client_auth()),
+        &clock,
+    )
+    .expect("usable");
+    let endpoint = quinn::Endpoint::client(super::any_port()).expect("bound");
+    let name = crate::ca::server_name(home.id);
+    let strangers: Vec<_> = (0..400)
+        .map(|_| endpoint.connect_with(config.clone(), home.addr, &name).expect("dialed"))
+        .collect();
+    let call = member.mesh.call(home.id, Method::Propose, Bytes::new(), LONG);
+    let (answer, connections) = tokio::join!(call, futures::future::join_all(strangers));
+    answer.expect("the member gets through");
+    let open = connections.into_iter().flatten().filter(|c| c.close_reason().is_none());
+    // Those that were turned away may not have heard of it yet.
+    let mut open: Vec<_> = open.collect();
+    let settled = async {
+        while open.len() > limits::STRANGERS {
+            let closed = futures::future::select_all(open.iter().map(|c| Box::pin(c.closed())));
+            let (_, index, _) = closed.await;
+            open.swap_remove(index);
+        }
+    };
+    timeout(LONG, settled).await.expect("more strangers than the limit stay");
+}
