@@ -78,7 +78,7 @@ impl Inner {
         if found != to {
             return Err(unreachable(format!("at {addr} is node {found}")));
         }
-        admit(&*me.members, to, slot.role).map_err(|refusal| unreachable(refusal.message))?;
+        admit(&*me.members, to, slot.role)?;
         let role = admit(&*slot.members, self.me, me.role)?;
         Ok((slot.clone(), Peer { node_id: self.me, role, addr: me.addr }))
     }
@@ -252,7 +252,7 @@ impl Transport for Port {
             known.insert(node, addr)
         };
         if before.is_some_and(|before| before != addr) {
-            self.disconnect(node);
+            self.inner.network.state().close_between(self.inner.me, node);
         }
     }
 
@@ -261,6 +261,7 @@ impl Transport for Port {
     }
 
     fn disconnect(&self, node: NodeId) {
+        self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         self.inner.network.state().close_between(self.inner.me, node);
     }
 
