@@ -86,19 +86,10 @@ impl LogStore {
         query::run(self.ring(task), query)
     }
 
-    /// Tells followers that the task has ended, for a writer that could not.
-    ///
-    /// # Errors
-    /// [`Error::Read`]. May be repeated.
-    pub async fn finish(&self, task: TaskId) -> Result<(), Error> {
-        let dir = self.ring(task);
-        blocking(move || match ring::mark_end(&dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Read { dir, source })
-            }
-            _ => Ok(()),
-        })
-        .await
+    /// Tells followers that the task has ended, for a writer that could not. Blocking. A follower
+    /// that misses it ends with its client.
+    pub(crate) fn mark_end(&self, task: TaskId) {
+        ring::mark_end(&self.ring(task)).ok();
     }
 
     /// Removes a task's ring; none is fine.

@@ -3,9 +3,12 @@
 //! Deciding what runs, when and how often is not done here; a runtime starts one program once and
 //! tells how it ended.
 
+mod cgroup;
 mod failure;
 mod launch;
+mod mock;
 mod outcome;
+pub mod process;
 mod registry;
 
 use std::fmt::Debug;
@@ -18,7 +21,9 @@ use swarm_model::runtime::Signal;
 
 pub use failure::Failure;
 pub use launch::{ConfigFile, Launch};
+pub use mock::{Behaviour, MockEvent, MockEventKind, MockRuntime};
 pub use outcome::{Adopted, AdoptedState, Exit, Started};
+pub use process::{ProcessConfig, ProcessRuntime};
 pub use registry::Registry;
 
 /// Runs tasks in one way (a process, a container, …). Calls for one task come one after another,

@@ -81,7 +81,8 @@ pub struct Adopted {
     pub state: AdoptedState,
 }
 
-/// What an earlier run does now.
+/// What an earlier run does now. One that was prepared but never started is not told: prepare it
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdoptedState {
     /// It runs; `wait`, `signal` and `stop` work as if this daemon had started it.
@@ -93,8 +94,6 @@ pub enum AdoptedState {
     },
     /// It ended while no daemon looked; `remove` it once that is recorded.
     Exited(Exit),
-    /// It was prepared but never started; `start` or `remove` it.
-    Prepared,
     /// It had started, its supervisor is gone without a record; what was left of it was killed.
     /// After `remove` the task may be prepared and started again.
     Lost {

@@ -1,0 +1,187 @@
+//! Control groups: where a task's processes are found, limited and killed together.
+//!
+//! v2 where there is one (also without controllers, as on hybrid machines), v1 for the limits that
+//! v2 does not have, none where nothing is writable. Starting programs in them is not done here.
+
+mod detect;
+mod group;
+mod v1;
+mod v2;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use swarm_model::id::TaskId;
+use swarm_model::resources::Limits;
+
+use self::detect::Hierarchy;
+use super::Failure;
+pub(crate) use group::Group;
+
+/// The kernel's default period of CPU bandwidth.
+const CPU_PERIOD_US: u64 = 100_000;
+/// Below this the kernel refuses a CPU quota (1 ms of 100 ms).
+const MIN_MILLI_CPU: u64 = 10;
+
+/// A limit that the kernel did not take.
+#[derive(Debug)]
+struct Refused {
+    limit: &'static str,
+    source: io::Error,
+}
+
+/// The groups that this daemon may make: the parent of all task groups in each hierarchy.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    unified: Option<PathBuf>,
+    cpu: Option<PathBuf>,
+    memory: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    freezer: Option<PathBuf>,
+    /// Controllers that v2 has.
+    controllers: Vec<String>,
+    /// Groups that supervisors join, so that stopping the daemon's service spares them.
+    refuge: Vec<PathBuf>,
+}
+
+impl Cgroups {
+    /// Looks what is there and writable, and makes the parents named `name`.
+    pub(crate) fn probe(name: &str) -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let found = detect::detect(&read("/proc/mounts"), &read("/proc/self/cgroup"));
+        let unified = found.unified.as_ref().and_then(|at| parent(at, name));
+        let controllers =
+            unified.as_deref().and_then(Path::parent).map_or_else(Vec::new, |above| {
+                let text = fs::read_to_string(above.join("cgroup.controllers")).unwrap_or_default();
+                text.split_whitespace().map(str::to_owned).collect()
+            });
+        let usable = |at: &Option<Hierarchy>| at.as_ref().and_then(|at| parent(at, name));
+        // Only the hierarchies that a service manager kills by, and only when it put us somewhere.
+        let refuge = [&found.unified, &found.systemd].into_iter().flatten();
+        let refuge = refuge
+            .filter(|at| at.own != Path::new(""))
+            .filter_map(|at| parent(at, name).map(|parent| parent.join("supervisors")));
+        Self {
+            refuge: refuge.filter(|group| make(group).is_ok()).collect(),
+            cpu: usable(&found.cpu),
+            memory: usable(&found.memory),
+            pids: usable(&found.pids),
+            freezer: usable(&found.freezer),
+            unified,
+            controllers,
+        }
+    }
+
+    /// Groups that a task's supervisor joins.
+    pub(crate) fn refuge(&self) -> &[PathBuf] {
+        &self.refuge
+    }
+
+    /// Makes the task's groups with its limits. Without a writable hierarchy a task without limits
+    /// gets an empty [`Group`].
+    pub(crate) fn create(&self, task: TaskId, limits: &Limits) -> Result<Group, Failure> {
+        let mut group = Group::default();
+        self.fill(&mut group, &task.to_string(), limits).inspect_err(|_failed| {
+            group.remove().ok();
+        })?;
+        Ok(group)
+    }
+
+    fn fill(&self, group: &mut Group, name: &str, limits: &Limits) -> Result<(), Failure> {
+        let limits = &Limits {
+            cpu: limits.cpu.map(|cpu| cpu.max(swarm_model::units::MilliCpu(MIN_MILLI_CPU))),
+            ..*limits
+        };
+        let mut by_v1 = *limits;
+        if let Some(parent) = &self.unified {
+            let by_v2 = self.split(&mut by_v1);
+            v2::enable(parent.parent().unwrap_or(parent), &by_v2).map_err(unsupported)?;
+            v2::enable(parent, &by_v2).map_err(unsupported)?;
+            let dir = parent.join(name);
+            make(&dir).map_err(|source| Failure::at("make cgroup", &dir, source))?;
+            let dir = group.unified.insert(dir);
+            v2::limit(dir, &by_v2).map_err(unsupported)?;
+        }
+        if let Some(cpu) = by_v1.cpu {
+            v1::limit_cpu(join(group, self.cpu.as_ref(), name, "cpu")?, cpu)
+                .map_err(unsupported)?;
+        }
+        if let Some(memory) = by_v1.memory {
+            let dir = join(group, self.memory.as_ref(), name, "memory")?.clone();
+            v1::limit_memory(&dir, memory).map_err(unsupported)?;
+            group.memory = Some(dir);
+        }
+        if let Some(pids) = by_v1.pids {
+            let dir = join(group, self.pids.as_ref(), name, "pids")?;
+            v1::limit_pids(dir, pids).map_err(unsupported)?;
+        }
+        if group.unified.is_none() && self.freezer.is_some() {
+            group.freezer = Some(join(group, self.freezer.as_ref(), name, "freezer")?.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes the limits that v2 can enforce out of `limits`.
+    fn split(&self, limits: &mut Limits) -> Limits {
+        let has = |name: &str| self.controllers.iter().any(|controller| controller == name);
+        Limits {
+            cpu: if has("cpu") { limits.cpu.take() } else { None },
+            memory: if has("memory") { limits.memory.take() } else { None },
+            pids: if has("pids") { limits.pids.take() } else { None },
+        }
+    }
+}
+
+fn unsupported(refused: Refused) -> Failure {
+    let Refused { limit, source } = refused;
+    Failure::LimitUnsupported { limit, why: format!("the kernel refused it ({source})") }
+}
+
+/// Makes the task's group in a v1 hierarchy.
+fn join<'a>(
+    group: &'a mut Group,
+    parent: Option<&PathBuf>,
+    name: &str,
+    limit: &'static str,
+) -> Result<&'a PathBuf, Failure> {
+    let parent = parent.ok_or_else(|| Failure::LimitUnsupported {
+        limit,
+        why: "no writable cgroup hierarchy has this controller (run as root, or enable it)".into(),
+    })?;
+    let dir = parent.join(name);
+    make(&dir).map_err(|source| Failure::at("make cgroup", &dir, source))?;
+    group.joined.push(dir);
+    Ok(group.joined.last().expect("pushed in the line before"))
+}
+
+/// The parent of all tasks at the hierarchy's root, or below this process's own group.
+fn parent(at: &Hierarchy, name: &str) -> Option<PathBuf> {
+    let candidates = [at.mount.join(name), at.mount.join(&at.own).join(name)];
+    candidates.into_iter().find(|dir| {
+        make(dir).is_ok() && rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+    })
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// One write call, as these files demand.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// The value behind `name` in a file of `name value` lines; 0 when there is none.
+fn counter(path: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(key, _)| *key == name)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,184 @@
+//! The supervisor: a small process of its own that starts one task's program, keeps its output,
+//! reaps it and records how it ended. It outlives the daemon.
+//!
+//! It decides nothing and is told nothing: the daemon reads its files, and signals the program
+//! directly. No async runtime, one thread until the program runs.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rustix::fs::Timespec;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
+use swarm_model::clock::Clock;
+use swarm_model::units::Timestamp;
+
+use super::processes::{ProcessRef, boot_id, descendants, kill_all};
+use super::record::{LaunchRecord, RunDir, StartRecord};
+use super::report::{Report, StartError, Step};
+use super::{pump, spawn};
+use crate::logs::LogWriter;
+use crate::runtime::Exit;
+
+/// The first argument that makes this binary a supervisor; the second is the run directory.
+pub const ARGUMENT: &str = "task-supervisor";
+/// How its process is called, so that `killall swarm` spares it.
+const NAME: &std::ffi::CStr = c"task-supervisor";
+/// How long the last output is waited for: someone outside of the task may hold its pipe.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often killing what the program left is tried again; 0.5 ms after the first time, then twice
+/// as long each time up to 32 ms: about 2 s in all.
+const REAP_ROUNDS: u32 = 64;
+const REAP_PAUSE_NS: i64 = 500_000;
+const REAP_DOUBLINGS: u32 = 6;
+
+/// Runs as a supervisor when `arguments` (the program's name first) ask for it. To be called first
+/// in `main`, before any thread is started.
+pub fn run_if_asked(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    (arguments.nth(1)? == ARGUMENT).then(|| run(arguments))
+}
+
+/// Supervises the task whose run directory is the first of `arguments`. Its standard input holds
+/// the directory's lock; its standard output takes one [`Report`].
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(path) = arguments.next() else { return ExitCode::from(2) };
+    let dir = RunDir::new(PathBuf::from(path));
+    detach();
+    let (report, running) = match start(&dir) {
+        Ok(running) => {
+            let pid = running.program.as_raw_pid().unsigned_abs();
+            (Report::Started { pid, at: running.at }, Some(running))
+        }
+        Err(error) => (Report::Failed(error), None),
+    };
+    tell(&report);
+    let Some(running) = running else { return ExitCode::FAILURE };
+    match supervise(&dir, running) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_unrecorded) => ExitCode::FAILURE,
+    }
+}
+
+/// A program that was started.
+struct Running {
+    program: Pid,
+    at: Timestamp,
+    launch: LaunchRecord,
+    exit_file: File,
+    output: Receiver<()>,
+}
+
+/// The system's clock: a supervisor is no part of a simulation.
+#[derive(Debug)]
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "the supervisor is a process of its own")]
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Timestamp::default().after(since_epoch.unwrap_or_default())
+    }
+}
+
+/// Leaves everything that could end it together with the daemon.
+fn detach() {
+    // It is no session leader yet; and without these it still works, only less well protected.
+    rustix::process::setsid().ok();
+    rustix::thread::set_name(NAME).ok();
+    set_child_subreaper(Some(getpid())).ok();
+    fs::write("/proc/self/oom_score_adj", "-500").ok();
+}
+
+fn start(dir: &RunDir) -> Result<Running, StartError> {
+    let at = |step: Step| move |error: io::Error| step.failed(&error);
+    let launch = dir.launch().map_err(at(Step::Launch))?;
+    for group in &launch.refuge {
+        spawn::join(&group.join("cgroup.procs")).map_err(at(Step::Refuge))?;
+    }
+    let log = LogWriter::open(launch.log_dir.clone(), launch.log, Arc::new(WallClock))
+        .map_err(at(Step::Log))?;
+    let exit_file = dir.reserve_exit().map_err(at(Step::Record))?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| Step::Fork.failed(&error.into()));
+    let (stdout, stdout_end) = pipe()?;
+    let (stderr, stderr_end) = pipe()?;
+    let program = spawn::spawn(&launch, stdout_end, stderr_end)?;
+    let now = WallClock.now();
+    let recorded = record_start(dir, program, now).and_then(|()| pump::start(stdout, stderr, log));
+    match recorded {
+        Ok(output) => Ok(Running { program, at: now, launch, exit_file, output }),
+        Err(error) => {
+            // Without a record nobody could adopt it: better none.
+            end_tree(&launch);
+            Err(Step::Record.failed(&error))
+        }
+    }
+}
+
+fn record_start(dir: &RunDir, program: Pid, at: Timestamp) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    dir.write_start(&StartRecord {
+        supervisor: ProcessRef::of(getpid()).ok_or_else(gone)?,
+        program: ProcessRef::of(program).ok_or_else(gone)?,
+        boot_id: boot_id(),
+        at,
+    })
+}
+
+/// Tells the daemon, then lets go of the pipe to it.
+fn tell(report: &Report) {
+    let mut line = serde_json::to_vec(report).unwrap_or_default();
+    line.push(b'\n');
+    // A daemon that died meanwhile finds the start record.
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line).and_then(|()| stdout.flush()).ok();
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        rustix::stdio::dup2_stdout(&null).ok();
+    }
+}
+
+/// Waits for the program's end, ends what it left, and records it.
+fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
+    let status = loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == running.program => break Some(status),
+            // An orphan of the task.
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // No child at all: cannot be while the program was not reaped.
+            Err(_none) => break None,
+        }
+    };
+    let at = WallClock.now();
+    end_tree(&running.launch);
+    running.output.recv_timeout(DRAIN).ok();
+    let exit = Exit {
+        code: status.and_then(WaitStatus::exit_status),
+        signal: status.and_then(WaitStatus::terminating_signal),
+        oom_killed: running.launch.group.had_oom_kill(),
+        at,
+    };
+    dir.write_exit(running.exit_file, &exit)
+}
+
+/// Kills and reaps all that descends from this supervisor. What hangs in the kernel is given up.
+fn end_tree(launch: &LaunchRecord) {
+    for round in 0..REAP_ROUNDS {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_reaped)) => {}
+                Ok(None) => break,
+                Err(_no_child) => return,
+            }
+        }
+        if !launch.group.kill() {
+            kill_all(|| descendants(getpid().as_raw_pid()));
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: REAP_PAUSE_NS << round.min(REAP_DOUBLINGS) };
+        rustix::event::poll(&mut [], Some(&pause)).ok();
+    }
+}
