@@ -241,3 +241,95 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER_1: Header =
+        Header { magic: *b"swarmlog", epoch: 2, first: 3, durable_end: 1, prev: 0x0403_0201 };
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn formats_keep_their_golden_bytes() {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, 2, (3, 4), (1, 0x0403_0201), b"abc");
+        assert_eq!(hex(&bytes), GOLDEN_RECORD);
+        assert_eq!(hex(&HEADER_1.encode()), GOLDEN_HEADER);
+    }
+
+    const GOLDEN_RECORD: &str =
+        "e103000003000000000000000400000000000000020000000102030420d0d91aaba6f72b5a6162635a";
+    const GOLDEN_HEADER: &str = "737761726d6c6f6702000000000000000300000000000000\
+        010000000000000001020304010000000000000000000000000000000000000000000005f8ffc75a";
+
+    fn file(payloads: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = HEADER_1.encode().to_vec();
+        for payload in payloads {
+            encode(&mut bytes, 2, (3, 4), (1, 5), payload);
+        }
+        bytes.resize(bytes.len() + 700, 0);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn record_round_trips(
+            epoch: u64, index: u64, term: u64, lag in 0..u64::from(u32::MAX), prev: u32,
+            payload: Vec<u8>,
+        ) {
+            let mut bytes = Vec::new();
+            let durable_end = index.saturating_sub(lag);
+            let crc = encode(&mut bytes, epoch, (index, term), (durable_end, prev), &payload);
+            let length = payload.len();
+            let head = Head { index, term, durable_end, prev, crc, length };
+            prop_assert_eq!(decode(&bytes, 0, epoch), Stored::Record(head));
+            prop_assert_eq!(head.size(), bytes.len());
+            prop_assert!(decode(&bytes, 0, epoch.wrapping_add(1)) != Stored::Record(head));
+        }
+
+        #[test]
+        fn write_that_was_cut_at_any_byte_is_torn(payload: Vec<u8>, cut: prop::sample::Index) {
+            let mut bytes = file(std::slice::from_ref(&payload));
+            let cut = HEADER + cut.index(payload.len() + OVERHEAD);
+            bytes[cut..].fill(0);
+            let stored = decode(&bytes, HEADER, 2);
+            prop_assert!(matches!(stored, Stored::Torn | Stored::Nothing), "{stored:?}");
+        }
+
+        #[test]
+        fn write_that_lost_a_sector_is_torn(
+            size in 0..3000usize, at in 0..600usize, sector: prop::sample::Index,
+        ) {
+            let mut bytes = file(&[vec![1; at], vec![2; size]]);
+            let start = HEADER + at + OVERHEAD;
+            let end = start + size + OVERHEAD;
+            let (first, last) = (start / SECTOR, (end - 1) / SECTOR);
+            let lost = (first + sector.index(last - first + 1)) * SECTOR;
+            bytes[lost.max(start)..(lost + SECTOR).min(end)].fill(0);
+            let stored = decode(&bytes, start, 2);
+            prop_assert!(matches!(stored, Stored::Torn | Stored::Nothing), "{stored:?}");
+        }
+
+        #[test]
+        fn flipped_bit_in_a_whole_record_is_damage(
+            payload in prop::collection::vec(1..255u8, 0..900), at: prop::sample::Index, bit in 0..8u8,
+        ) {
+            let mut bytes = file(std::slice::from_ref(&payload));
+            bytes[HEADER + at.index(payload.len() + OVERHEAD)] ^= 1 << bit;
+            let stored = decode(&bytes, HEADER, 2);
+            prop_assert!(matches!(stored, Stored::Damaged(_)), "{stored:?}");
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>, at in 0..100usize) {
+            let _ = decode(&bytes, at, 1);
+            let _ = Header::decode(&bytes, *b"swarmlog", 1);
+            prop_assert_eq!(evidence(&bytes, at, 1), 0);
+        }
+    }
+}

@@ -1,1 +1,185 @@
-//! Placeholder.
+//! The store as a whole: whose directory it is, that it is taken once, and that no table lies.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use swarm_model::id::{ClusterId, NodeId, TaskId};
+
+use super::disk::MemDisk;
+use super::*;
+
+fn identity(cluster: u128, node: u128) -> Identity {
+    Identity { cluster: ClusterId::from_raw(cluster), node: NodeId::from_raw(node) }
+}
+
+fn task(raw: u128) -> TaskId {
+    TaskId::from_raw(raw)
+}
+
+fn open(disk: &MemDisk) -> Result<Store, Error> {
+    let options = LogOptions { zero_step: 4096, ..LogOptions::default() };
+    Store::open_on(Arc::new(disk.clone()), Path::new("/data"), options)
+}
+
+fn fill(store: &mut Store) {
+    store.meta.claim(identity(1, 2)).expect("free");
+    store.vote.save(b"term 3 for 2").expect("room");
+    store.agent_tasks.put(task(7), b"assignment").expect("room");
+    let records: Vec<_> = (0..5)
+        .map(|index| Record { index, term: 3, payload: Bytes::from_static(b"command") })
+        .collect();
+    store.log.append(&records).expect("room");
+    store.meta.note_committed(b"4");
+    let mut snapshot = store.snapshots.create(b"at 2").expect("room");
+    snapshot.write(b"state").expect("room");
+    snapshot.finish().expect("room");
+    store.log.purge_upto(Position { index: 2, term: 3 }).expect("room");
+    store.close().expect("a sound disk");
+}
+
+fn check_filled(store: &Store) {
+    assert_eq!(store.meta.identity().expect("readable"), Some(identity(1, 2)));
+    assert_eq!(store.vote.read().expect("readable").as_deref(), Some(&b"term 3 for 2"[..]));
+    let tasks = store.agent_tasks.scan().expect("readable");
+    assert_eq!(tasks, [(task(7), b"assignment".to_vec())]);
+    assert_eq!(store.log.last(), Some(Position { index: 4, term: 3 }));
+    assert_eq!(store.log.first_index(), 3);
+    assert_eq!(store.meta.committed().expect("readable").as_deref(), Some(&b"4"[..]));
+    let snapshot = store.snapshots.latest().expect("readable").expect("there");
+    assert_eq!(snapshot.read_all().expect("readable"), b"state");
+}
+
+#[test]
+fn every_table_is_back_after_a_clean_stop_and_after_a_power_cut() {
+    for crash in [false, true] {
+        let disk = MemDisk::new(4);
+        fill(&mut open(&disk).expect("new"));
+        if crash {
+            disk.crash()
+        } else {
+            disk.kill()
+        }
+        check_filled(&open(&disk).expect("the same"));
+    }
+}
+
+#[test]
+fn directory_in_use_is_refused_until_the_last_table_is_dropped() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let Store { vote, log, .. } = Store::open(dir.path()).expect("new");
+    assert!(matches!(Store::open(dir.path()), Err(Error::InUse { .. })));
+    assert!(matches!(Store::wipe(dir.path()), Err(Error::InUse { .. })));
+    drop(vote);
+    assert!(matches!(Store::open(dir.path()), Err(Error::InUse { .. })));
+    drop(log);
+    Store::open(dir.path()).expect("free");
+}
+
+#[test]
+fn directory_of_another_cluster_or_node_is_refused() {
+    let disk = MemDisk::new(1);
+    let store = open(&disk).expect("new");
+    assert_eq!(store.meta.identity().expect("readable"), None);
+    store.meta.claim(identity(1, 2)).expect("free");
+    store.meta.claim(identity(1, 2)).expect("ours");
+    assert!(matches!(store.meta.claim(identity(9, 2)), Err(Error::OtherCluster { .. })));
+    assert!(matches!(store.meta.claim(identity(1, 9)), Err(Error::OtherNode { .. })));
+}
+
+#[test]
+fn directory_of_a_newer_format_is_refused() {
+    let disk = MemDisk::new(1);
+    let store = open(&disk).expect("new");
+    store.meta.set_format(FORMAT + 1).expect("room");
+    drop(store);
+    disk.kill();
+    let error = open(&disk).expect_err("newer");
+    assert!(error.to_string().contains("use a newer swarm"), "{error}");
+}
+
+#[test]
+fn wiped_directory_is_a_new_one_and_keeps_foreign_files() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fill(&mut Store::open(dir.path()).expect("new"));
+    std::fs::write(dir.path().join("mine"), b"x").expect("room");
+    Store::wipe(dir.path()).expect("wiped");
+    Store::wipe(dir.path()).expect("again");
+    assert!(dir.path().join("mine").exists());
+    let store = Store::open(dir.path()).expect("new");
+    assert_eq!((store.meta.identity().expect("readable"), store.log.last()), (None, None));
+}
+
+#[test]
+fn each_lost_table_is_found() {
+    for lost in ["kv", "log", "snapshots"] {
+        let disk = MemDisk::new(1);
+        fill(&mut open(&disk).expect("new"));
+        let folder = PathBuf::from("/data/store").join(lost);
+        for (path, _) in disk.files() {
+            if path.parent() == Some(&folder) {
+                disk.remove(&path).expect("there");
+            }
+        }
+        disk.kill();
+        let error = open(&disk).expect_err(lost);
+        let refused = matches!(error, Error::Damaged { .. } | Error::RolledBack { .. });
+        assert!(refused, "{lost}: {error}");
+    }
+}
+
+#[test]
+fn each_flipped_byte_of_a_store_is_found_or_without_effect() {
+    let disk = MemDisk::new(1);
+    fill(&mut open(&disk).expect("new"));
+    let mut refused = 0;
+    for (path, length) in disk.files() {
+        // Beyond lies only room for later records.
+        for offset in 0..length.min(1500) {
+            let copy = disk.copy(1);
+            copy.flip(&path, offset, 0x10);
+            let opened = open(&copy).and_then(|store| {
+                store.snapshots.latest()?;
+                Ok(store)
+            });
+            match opened {
+                Ok(store) => check_filled(&store),
+                Err(Error::Damaged { .. } | Error::OtherFormat { .. }) => refused += 1,
+                Err(error) => panic!("{} byte {offset}: {error}", path.display()),
+            }
+        }
+    }
+    assert!(refused > 700, "only {refused} flips were refused");
+}
+
+#[test]
+fn agent_batch_is_all_or_nothing_and_removal_forgets() {
+    for seed in 0..50 {
+        let disk = MemDisk::new(seed);
+        let store = open(&disk).expect("new");
+        let put = |raw| AgentWrite::Put(task(raw), vec![1; 3000]);
+        store.agent_tasks.apply(&[put(1), put(2)]).expect("room");
+        store.agent_tasks.apply(&[AgentWrite::Remove(task(1)), put(3)]).expect("room");
+        let large = AgentWrite::Put(task(4), vec![0; MAX_VALUE + 1]);
+        assert!(matches!(store.agent_tasks.apply(&[large]), Err(Error::TooLarge { .. })));
+        disk.crash();
+        let store = open(&disk).expect("the same");
+        let ids: Vec<_> =
+            store.agent_tasks.scan().expect("readable").into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, [task(2), task(3)]);
+        store.agent_tasks.remove(task(2)).expect("room");
+        assert_eq!(store.agent_tasks.get(task(2)).expect("readable"), None);
+    }
+}
+
+#[test]
+fn idle_store_writes_nothing() {
+    let disk = MemDisk::new(1);
+    let mut store = open(&disk).expect("new");
+    fill(&mut store);
+    let before = disk.traffic();
+    for _ in 0..100 {
+        store.close().expect("a sound disk");
+        store.log.sync().expect("a sound disk");
+    }
+    assert_eq!(disk.traffic(), before);
+}

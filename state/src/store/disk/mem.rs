@@ -374,7 +374,7 @@ impl DiskFile for MemFile {
             .free
             .map_or(growth, |free| growth.min(usize::try_from(free).unwrap_or(usize::MAX)));
         let broken = platter.fails(FaultKind::Write);
-        let done = if broken { bytes.len() / 2 } else { bytes.len() - (growth - room) };
+        let done = if broken { bytes.len() / 2 } else { bytes.len().saturating_sub(growth - room) };
         if let Some(free) = &mut platter.free {
             *free -= u64::try_from(room).map_err(io::Error::other)?;
         }

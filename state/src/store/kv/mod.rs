@@ -130,6 +130,7 @@ impl Kv {
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::DiskFull`], [`Error::Io`]: nothing changed, may be retried.
+    /// A restart may find the failed batch applied, unless a later one succeeded.
     pub fn apply(&self, writes: &[Write]) -> Result<(), Error> {
         self.0.poison.check()?;
         for write in writes {

@@ -22,6 +22,7 @@ impl Cache {
     }
 
     pub(super) fn push(&mut self, record: Record) {
+        debug_assert!(self.records.back().is_none_or(|newest| newest.index + 1 == record.index));
         self.bytes += record.payload.len() + OVERHEAD;
         self.records.push_back(record);
         while self.bytes > self.limit {

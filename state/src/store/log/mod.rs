@@ -232,10 +232,12 @@ impl LogTable {
     /// From the disk: the log then still holds the records, or has forgotten them.
     pub fn purge_upto(&mut self, last: Position) -> Result<(), Error> {
         let handle = self.sync_handle();
-        let _no_sync_meanwhile = handle.pause()?;
+        let mut mark = handle.pause()?;
         if last.index < self.first_index() {
             return Ok(());
         }
+        // What stays must not depend on files that go.
+        handle.sync_paused(&mut mark)?;
         // First, so that a log without its oldest files is never without a reason.
         self.shared.meta.set_last_purged(last)?;
         let beyond = {

@@ -130,6 +130,7 @@ impl State {
         let beyond = self.end < self.start;
         if beyond {
             (self.end, self.last, self.prev) = (self.start, None, 0);
+            self.cache.forget(self.start);
         }
         beyond
     }

@@ -37,7 +37,11 @@ impl SyncHandle {
         self.sync_paused(&mut saved)
     }
 
-    fn sync_paused(&self, saved: &mut Option<Position>) -> Result<Option<Position>, Error> {
+    /// [`SyncHandle::sync`] for who has the guard.
+    pub(super) fn sync_paused(
+        &self,
+        saved: &mut Option<Position>,
+    ) -> Result<Option<Position>, Error> {
         let shared = &*self.shared;
         let (files, dir_dirty, end, last) = {
             let mut state = shared.state();

@@ -72,7 +72,11 @@ impl Model {
         let found = log.read(self.start..end, usize::MAX).expect("readable");
         let (known, more) = found.split_at(found.len().min(self.records.len()));
         assert!(known.iter().eq(self.records.values().take(known.len())), "not what was appended");
-        let failed = self.maybe.iter().any(|failed| failed.starts_with(more));
+        let from = more.first().map_or(0, |record| record.index);
+        let failed = self.maybe.iter().any(|failed| {
+            let skipped = failed.iter().take_while(|record| record.index < from).count();
+            failed[skipped..].starts_with(more)
+        });
         assert!(more.is_empty() || failed, "a phantom");
         self.records = found.into_iter().map(|record| (record.index, record)).collect();
         self.durable_end = self.end();
@@ -122,9 +126,9 @@ impl Model {
     fn purge(&mut self, log: &mut LogTable, upto: Option<u64>) {
         let Some(index) = upto.filter(|&index| index >= self.start) else { return };
         let term = self.records.get(&index).map_or(self.term, |record| record.term);
-        let _ = log.purge_upto(Position { index, term });
+        let purged = log.purge_upto(Position { index, term });
         if log.first_index() > index {
-            if index >= self.end() {
+            if index >= self.end() && purged.is_ok() {
                 self.maybe.clear();
             }
             self.start = index + 1;
@@ -168,8 +172,6 @@ fn run(seed: u64, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn nothing_acknowledged_is_lost_and_nothing_appears(
         seed: u64,
