@@ -47,11 +47,10 @@ impl Draft {
 
     /// Ends `task`: what never had a node leaves no history.
     pub(crate) fn stop(&mut self, task: &Task) {
-        let end = match task.node {
-            Some(_) => DesiredState::Shutdown,
-            None => DesiredState::Remove,
-        };
-        self.desire(task, end);
+        match task.node {
+            Some(_) => self.desire(task, DesiredState::Shutdown),
+            None => self.remove(task),
+        }
     }
 
     /// Gives `task` its node.

@@ -5,6 +5,7 @@
 //! objects of the view, so a new leader goes on where the old one stopped. This crate proposes
 //! nothing and talks to no node. docs/design/control.md tells how the parts work together.
 
+pub mod bench;
 mod draft;
 mod enforcer;
 mod facts;
@@ -16,6 +17,10 @@ mod restart;
 mod scheduler;
 mod scope;
 mod survey;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use draft::CHANGES_MAX;
 pub use lifecycle::ORPHAN_AFTER;

@@ -24,20 +24,19 @@ pub(crate) fn remove_service(
     tasks: &[&Task],
     draft: &mut Draft,
 ) {
-    if tasks.is_empty() {
-        draft.delete_service(service);
-    }
     for task in tasks {
         bury(facts, task, draft);
+    }
+    if tasks.iter().all(|task| facts.has_vanished(task)) {
+        draft.delete_service(service);
     }
 }
 
 /// One step towards the end of a task that nobody wants: stopped, then forgotten.
 pub(crate) fn bury(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
-    if !reaper::forget_removed(facts, task, draft) {
-        draft.desire(task, DesiredState::Remove);
-        give_up_lost(facts, task, draft);
-    }
+    reaper::forget(facts, task, draft);
+    draft.desire(task, DesiredState::Remove);
+    give_up_lost(facts, task, draft);
 }
 
 /// Gives a task up whose node is gone for ever, or silent for too long after it was stopped.

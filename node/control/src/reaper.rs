@@ -10,13 +10,11 @@ use swarm_model::task_state::DesiredState;
 use crate::draft::Draft;
 use crate::facts::{Facts, age};
 
-/// Forgets `task` if it is wanted removed and nothing of it is left; whether that was so.
-pub(crate) fn forget_removed(facts: Facts<'_>, task: &Task, draft: &mut Draft) -> bool {
-    let done = task.desired == DesiredState::Remove && facts.has_vanished(task);
-    if done {
+/// Forgets `task`, which nobody wants, as soon as nothing of it is left.
+pub(crate) fn forget(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
+    if facts.has_vanished(task) {
         draft.remove(task);
     }
-    done
 }
 
 /// Trims the history of one slot to `limit` ended tasks. The newest one stays while the slot has

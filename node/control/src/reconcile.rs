@@ -3,7 +3,7 @@
 //! First every service in scope says what ends, what changes and which tasks it needs, then all
 //! needs are placed: tasks that wait go before new ones.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use swarm_model::id::IdSource;
 use swarm_model::plan::Plan;
@@ -51,25 +51,25 @@ fn place<'a>(
     ids: &mut dyn IdSource,
     draft: &mut Draft,
 ) {
-    let Needs { waiting, new } = needs;
-    let mut reasons = Vec::new();
-    let order: BTreeMap<_, _> = waiting
-        .into_iter()
-        .map(|(task, need)| ((task.meta.created_at, task.id), (task, need)))
-        .collect();
-    for (task, need) in order.into_values() {
-        if draft.has_touched(task) {
+    let Needs { mut waiting, mut new } = needs;
+    waiting.sort_by_key(|(task, _)| (task.meta.created_at, task.id));
+    let mut started = BTreeSet::new();
+    waiting.retain(|(task, need)| match scheduler.place(need.service, &need.wish) {
+        Ok(node) => {
+            started.insert(need.service.id);
+            draft.assign(task, node);
+            false
+        }
+        Err(_reason) => {
+            make_room(need, scheduler, draft);
+            true
+        }
+    });
+    new.sort_by_key(|(_, need)| need.voluntary);
+    for (seed, need) in new {
+        if need.voluntary && started.contains(&need.service.id) {
             continue;
         }
-        match scheduler.place(need.service, &need.wish) {
-            Ok(node) => draft.assign(task, node),
-            Err(reason) => {
-                make_room(&need, scheduler, draft);
-                reasons.push((task, reason));
-            }
-        }
-    }
-    for (seed, need) in new {
         if draft.is_full() {
             break;
         }
@@ -82,11 +82,14 @@ fn place<'a>(
         for ended in &need.replaced {
             draft.stop(ended);
         }
-        if placed.is_err() {
+        if placed.is_ok() {
+            started.insert(need.service.id);
+        } else {
             make_room(&need, scheduler, draft);
         }
     }
-    for (task, reason) in reasons {
+    for (task, need) in waiting {
+        let reason = scheduler.refusal(need.service, &need.wish);
         orchestrator::say_why_waiting(task, &reason, scheduler.now(), draft);
     }
 }

@@ -118,3 +118,7 @@ fn spread_bits(seed: u128) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+#[path = "restart_tests.rs"]
+mod tests;

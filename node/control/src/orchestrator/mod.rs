@@ -76,45 +76,45 @@ impl<'a> Round<'a, '_> {
         let limit = self.facts.view.cluster.as_ref().map(|cluster| cluster.spec.task_history_limit);
         let limit = limit.unwrap_or_else(default_history_limit);
         reaper::trim_history(tasks, plan.keep.is_some(), limit, self.draft);
-        let need = |old, wish, replaced| Need {
+        let mut need = Need {
             service: self.service,
             slot: plan.slot,
             wish,
-            old,
-            replaced,
+            old: plan.old,
+            replaced: Vec::new(),
+            voluntary: false,
         };
         if let Some(keep) = plan.keep {
             let waits = restart::delayed_until(keep, self.facts.now).is_some();
             if keep.node.is_none() {
-                self.needs.waiting.push((keep, need(plan.old, wish, Vec::new())));
+                self.needs.waiting.push((keep, need));
             } else if keep.desired == DesiredState::Ready && !waits {
                 self.draft.desire(keep, DesiredState::Running);
             }
+            return;
         }
         match plan.next {
-            Next::Create { seed, voluntary: false } => {
-                let wish = Wish { avoid: seed.avoid, ..wish };
-                let replaced = tasks.iter().copied().filter(|task| ended_by_itself(task)).collect();
-                self.needs.new.push((seed, need(plan.old, wish, replaced)));
+            Next::Create { seed, voluntary } => {
+                need.wish.avoid = seed.avoid;
+                need.voluntary = voluntary;
+                need.replaced.extend(tasks.iter().copied().filter(|task| ended_by_itself(task)));
+                self.needs.new.push((seed, need));
             }
-            Next::Create { voluntary: true, .. } | Next::Nothing | Next::Wait => {}
-            Next::Finished { .. } => {}
+            Next::Nothing | Next::Wait | Next::Finished { .. } => {}
         }
     }
 
     /// What has to be done about one task of a slot that lives on.
     fn settle(&mut self, task: &Task, has_successor: bool) {
-        if reaper::forget_removed(self.facts, task, self.draft) || task.is_active() {
+        if task.is_active() {
             return;
         }
-        if has_successor && ended_by_itself(task) {
+        if task.desired == DesiredState::Remove {
+            reaper::forget(self.facts, task, self.draft);
+        } else if has_successor && ended_by_itself(task) {
             self.draft.stop(task);
-        } else if !task.status.state.is_terminal() {
-            lifecycle::give_up_lost(self.facts, task, self.draft);
-            if task.node.is_none() {
-                self.draft.desire(task, DesiredState::Remove);
-            }
         }
+        lifecycle::give_up_lost(self.facts, task, self.draft);
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Need<'a> {
     pub(crate) old: Option<Old<'a>>,
     /// Ended tasks that the new one replaces.
     pub(crate) replaced: Vec<&'a Task>,
+    /// Whether it can be put off while another task of the service starts.
+    pub(crate) voluntary: bool,
 }
 
 /// A task that serves until its replacement runs.

@@ -72,7 +72,14 @@ fn create_missing<'a>(
             break;
         }
         let (service, slot) = (round.service, Slot::Replica(number));
-        let need = Need { service, slot, wish: Wish::default(), old: None, replaced: Vec::new() };
+        let need = Need {
+            service,
+            slot,
+            wish: Wish::default(),
+            old: None,
+            replaced: Vec::new(),
+            voluntary: false,
+        };
         round.needs.new.push((Seed::default(), need));
     }
 }

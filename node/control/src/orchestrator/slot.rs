@@ -45,6 +45,8 @@ pub(super) struct SlotPlan<'a> {
     pub(super) stop: Vec<&'a Task>,
     /// Whether a silent node holds the slot.
     pub(super) held: bool,
+    /// Whether a task of it is being stopped and has not ended.
+    pub(super) ending: bool,
     /// What it needs.
     pub(super) next: Next,
 }
@@ -67,6 +69,7 @@ pub(super) fn assess<'a>(
         old: None,
         stop: Vec::new(),
         held: false,
+        ending: tasks.iter().any(|task| is_stopping(facts, task)),
         next: Next::Nothing,
     };
     let mut replaced = Vec::new();
@@ -125,17 +128,20 @@ impl<'a> SlotPlan<'a> {
     }
 
     /// Whether an update has to wait for this slot before it touches the next one. A task that
-    /// waits for a node alone does not count: nothing that an update does would hurt it.
+    /// waits for a node, alone, does not count: no slot would be worse off for going on.
     pub(super) fn in_progress(&self) -> bool {
         if let Some(keep) = self.keep {
-            let moving = keep.node.is_some() || keep.desired == DesiredState::Ready;
-            return !runs(keep) && (moving || self.old.is_some());
+            let moves = keep.node.is_some() || keep.desired == DesiredState::Ready;
+            return !runs(keep) && (moves || self.ending || self.old.is_some());
         }
         match self.next {
             Next::Nothing => false,
             Next::Wait => true,
             Next::Finished { failed } => failed,
-            Next::Create { voluntary, .. } => !voluntary,
+            // One that starts at once is noticed when it is placed.
+            Next::Create { seed, voluntary } => {
+                !voluntary && (seed.not_before.is_some() || self.old.is_some())
+            }
         }
     }
 }

@@ -9,20 +9,17 @@ use super::slot::{Next, SlotPlan};
 /// Slots replaced at a time.
 const PARALLELISM: usize = 1;
 
-/// Allows as many voluntary replacements as may start now.
+/// Puts off all voluntary replacements but as many as may start now.
 pub(super) fn allow<'p, 'a: 'p>(plans: impl Iterator<Item = &'p mut SlotPlan<'a>>) {
     let mut in_progress = 0;
     let mut candidates = Vec::new();
     for plan in plans {
         in_progress += usize::from(plan.in_progress());
-        if let Next::Create { voluntary, .. } = &mut plan.next
-            && *voluntary
-            && candidates.len() < PARALLELISM
-        {
-            candidates.push(voluntary);
+        if let Next::Create { voluntary: true, .. } = plan.next {
+            candidates.push(&mut plan.next);
         }
     }
-    for voluntary in candidates.into_iter().take(PARALLELISM.saturating_sub(in_progress)) {
-        *voluntary = false;
+    for next in candidates.into_iter().skip(PARALLELISM.saturating_sub(in_progress)) {
+        *next = Next::Nothing;
     }
 }

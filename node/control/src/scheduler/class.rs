@@ -82,13 +82,15 @@ pub(super) struct Class<'a> {
     tree: Option<Tree>,
     /// Why nothing fits; known once that is so, and it stays so for the round.
     refusal: Option<Rc<str>>,
+    /// The same at the end of the round.
+    last_refusal: Option<Rc<str>>,
 }
 
 impl<'a> Class<'a> {
     /// The class of `service`.
     pub(super) fn new(facts: Facts<'_>, nodes: &NodeSet<'_>, service: &'a Service) -> Self {
         let shares = shares(facts, nodes, service);
-        Self { service, shares, tree: None, refusal: None }
+        Self { service, shares, tree: None, refusal: None, last_refusal: None }
     }
 
     /// Takes the best place.
@@ -111,8 +113,7 @@ impl<'a> Class<'a> {
         match picked.or_else(|| avoid.and_then(|_| tree.pick(None, &look))) {
             Some(at) => Ok(self.take(nodes, at)),
             None => {
-                let refused = nodes_refused(nodes, service, shares);
-                let reason: Rc<str> = explain::no_suitable_node(&refused).into();
+                let reason = reason(nodes, service, shares);
                 self.refusal = Some(Rc::clone(&reason));
                 Err(reason)
             }
@@ -130,8 +131,18 @@ impl<'a> Class<'a> {
         };
         match filter::check(&candidate(nodes, self.service, &self.shares, at)) {
             Ok(()) => Ok(self.take(nodes, at)),
-            Err(refusal) => Err(format!("its node does not fit ({refusal})").into()),
+            Err(refusal) => Err(explain::node_does_not_fit(&refusal).into()),
         }
+    }
+
+    /// Why nothing fits, or the `only` node does not, once all placements of a round are made.
+    pub(super) fn refusal(&mut self, nodes: &NodeSet<'_>, only: Option<NodeId>) -> Rc<str> {
+        let (service, shares) = (self.service, &self.shares);
+        if let Some(at) = only.and_then(|node| nodes.position(node)) {
+            let refused = filter::check(&candidate(nodes, service, shares, at)).err();
+            return refused.as_ref().map(explain::node_does_not_fit).unwrap_or_default().into();
+        }
+        Rc::clone(self.last_refusal.get_or_insert_with(|| reason(nodes, service, shares)))
     }
 
     /// Whether a task of the class would fit where `old` is, were `old` gone.
@@ -187,12 +198,10 @@ fn tree(nodes: &NodeSet<'_>, service: &Service, shares: &[Share]) -> Tree {
     Tree::new(&entries, &service.template.placement.preferences)
 }
 
-fn nodes_refused<'a>(
-    nodes: &NodeSet<'a>,
-    service: &'a Service,
-    shares: &[Share],
-) -> Vec<Refusal<'a>> {
-    (0..nodes.len())
+/// Why no node will do.
+fn reason(nodes: &NodeSet<'_>, service: &Service, shares: &[Share]) -> Rc<str> {
+    let refused: Vec<Refusal<'_>> = (0..nodes.len())
         .filter_map(|at| filter::check(&candidate(nodes, service, shares, at)).err())
-        .collect()
+        .collect();
+    explain::no_suitable_node(&refused).into()
 }

@@ -164,6 +164,11 @@ fn waiting(task: &Task) -> Option<Waiting> {
     })
 }
 
+/// Why the only node that may be will not do.
+pub(super) fn node_does_not_fit(refusal: &Refusal<'_>) -> String {
+    format!("its node does not fit ({refusal})")
+}
+
 /// Why none of the nodes will do, in one line: refusals that are alike are counted together.
 pub(super) fn no_suitable_node(refused: &[Refusal<'_>]) -> String {
     if refused.is_empty() {

@@ -63,6 +63,12 @@ impl<'a> Scheduler<'a> {
         }
     }
 
+    /// Why a task that found no place waits, all placements of the round considered.
+    pub(crate) fn refusal(&mut self, service: &Service, wish: &Wish) -> Rc<str> {
+        let (nodes, class) = (&self.nodes, self.classes.get_mut(&service.id));
+        class.map_or_else(|| "".into(), |class| class.refusal(nodes, wish.only))
+    }
+
     /// Whether a task of `service` would fit where `old` is, were `old` gone.
     pub(crate) fn fits_in_place(&self, service: &Service, old: &Task) -> bool {
         let class = self.classes.get(&service.id);

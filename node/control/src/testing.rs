@@ -1,0 +1,368 @@
+//! A cluster without I/O for tests: the real state machine, agents that do as they are told, and
+//! checks that hold after every plan.
+//!
+//! What a task does is told by its program: `ok` runs, `fail` fails, `reject` cannot be started,
+//! `once` completes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use swarm_model::cluster::ClusterSpec;
+use swarm_model::command::{Actor, Command, NewNode, Op, StatusReport};
+use swarm_model::event::Event;
+use swarm_model::id::{ClusterId, IdSource, Incarnation, NodeId, ServiceId, TaskId};
+use swarm_model::meta::{Revision, Term};
+use swarm_model::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
+use swarm_model::outcome::{Done, Outcome};
+use swarm_model::placement::Placement;
+use swarm_model::plan::{Change, Plan};
+use swarm_model::resources::{ResourceRequirements, Resources};
+use swarm_model::restart::RestartPolicy;
+use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
+use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::task::{Task, TaskStatus, TaskTemplate};
+use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::units::{Bytes, MilliCpu, Timestamp};
+use swarm_model::view::View;
+use swarm_state::machine::Machine;
+
+use crate::{CHANGES_MAX, Scope, reconcile};
+
+const TERM: Term = Term(1);
+/// What every node offers.
+pub(crate) const OFFER: Resources = Resources { cpu: MilliCpu(4000), memory: Bytes(1024) };
+
+#[derive(Debug, Default)]
+pub(crate) struct Ids(u128);
+
+impl IdSource for Ids {
+    fn draw(&mut self) -> u128 {
+        self.0 += 1;
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+}
+
+/// A whole cluster in memory.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    machine: Machine,
+    revision: Revision,
+    pub(crate) now: Timestamp,
+    pub(crate) ids: Ids,
+    pub(crate) nodes: Vec<NodeId>,
+    /// What happened since the last round.
+    pub(crate) scope: Scope,
+    /// When the last plan wants to be continued.
+    pub(crate) wake_at: Option<Timestamp>,
+}
+
+/// A template whose program is `program`.
+pub(crate) fn template(program: &str) -> TaskTemplate {
+    let process = ProcessSpec { command: vec![program.to_owned()], ..ProcessSpec::default() };
+    TaskTemplate {
+        runtime: RuntimeSpec::Process(process),
+        resources: ResourceRequirements::default(),
+        restart_policy: RestartPolicy::default(),
+        placement: Placement::default(),
+        stop_signal: Signal::default(),
+        stop_grace_ms: 10_000,
+        force_update: 0,
+    }
+}
+
+/// A service of `replicas` tasks, or a global one.
+pub(crate) fn spec(name: &str, replicas: Option<u32>, template: TaskTemplate) -> ServiceSpec {
+    let mode = match replicas {
+        Some(replicas) => ServiceMode::Replicated { replicas },
+        None => ServiceMode::Global {},
+    };
+    let name = name.parse().expect("tests use valid names");
+    ServiceSpec { name, labels: BTreeMap::new(), mode, task_template: template }
+}
+
+pub(crate) fn program(task: &Task) -> &str {
+    let RuntimeSpec::Process(process) = &task.template.runtime;
+    &process.command[0]
+}
+
+impl Cluster {
+    /// A cluster of `count` nodes that are all ready; node `n` is in zone `z<n % 2>`.
+    pub(crate) fn new(count: usize) -> Self {
+        let mut cluster = Self {
+            machine: Machine::new(),
+            revision: Revision(0),
+            now: Timestamp::from_millis(1_000_000),
+            ids: Ids::default(),
+            nodes: Vec::new(),
+            scope: Scope::default(),
+            wake_at: None,
+        };
+        cluster.add_node();
+        while cluster.nodes.len() < count {
+            cluster.add_node();
+        }
+        cluster
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        self.machine.view()
+    }
+
+    /// Applies one command; what it touched is in the scope of the next round.
+    pub(crate) fn apply(&mut self, op: Op) -> Outcome {
+        self.revision.0 += 1;
+        let command = Command { request: None, at: self.now, actor: Actor::default(), op };
+        let (outcome, events): (Outcome, Vec<Event>) =
+            self.machine.apply(self.revision, TERM, &command);
+        self.scope.merge(Scope::from(events.as_slice()));
+        outcome
+    }
+
+    pub(crate) fn add_node(&mut self) -> NodeId {
+        let id = NodeId::draw(&mut self.ids);
+        let number = self.nodes.len();
+        let labels = BTreeMap::from([("zone".to_owned(), format!("z{}", number % 2))]);
+        let role = if number == 0 { Role::Manager } else { Role::Worker };
+        let description = NodeDescription {
+            hostname: format!("n{number}"),
+            resources: OFFER,
+            ..NodeDescription::default()
+        };
+        let node = NewNode {
+            id,
+            spec: NodeSpec { role, availability: Availability::Active, labels },
+            description: description.clone(),
+            addr: format!("127.0.0.{number}:2377"),
+            token: None,
+        };
+        let op = if number == 0 {
+            let spec = ClusterSpec::default();
+            let id = ClusterId::draw(&mut self.ids);
+            Op::InitCluster { id, spec, ca_certificate: Vec::new(), node }
+        } else {
+            Op::AddNode(node)
+        };
+        self.apply(op).expect("a new node joins");
+        let addr = format!("127.0.0.{number}:2377");
+        let incarnation = Incarnation::default();
+        self.apply(Op::DescribeNode { id, incarnation, description, addr }).expect("it is known");
+        self.nodes.push(id);
+        id
+    }
+
+    pub(crate) fn reach(&mut self, id: NodeId, reachability: Reachability) {
+        let incarnation = Incarnation::default();
+        let message = String::new();
+        let _gone = self.apply(Op::SetReachability { id, incarnation, reachability, message });
+    }
+
+    pub(crate) fn update_node(&mut self, id: NodeId, change: impl FnOnce(&mut NodeSpec)) {
+        self.drain_by(id, None, change);
+    }
+
+    pub(crate) fn drain_by(
+        &mut self,
+        id: NodeId,
+        drain_deadline: Option<Timestamp>,
+        change: impl FnOnce(&mut NodeSpec),
+    ) {
+        let Some(node) = self.view().nodes.get(&id) else { return };
+        let mut spec = node.spec.clone();
+        change(&mut spec);
+        self.apply(Op::UpdateNode { id, version: None, spec, drain_deadline })
+            .expect("it is known");
+    }
+
+    pub(crate) fn drain(&mut self, id: NodeId) {
+        self.update_node(id, |spec| spec.availability = Availability::Drain);
+    }
+
+    pub(crate) fn create(&mut self, spec: ServiceSpec) -> ServiceId {
+        let id = ServiceId::draw(&mut self.ids);
+        let done = self.apply(Op::CreateService { id, spec: Box::new(spec) });
+        assert!(matches!(done, Ok(Done::Service(..))), "{done:?}");
+        id
+    }
+
+    pub(crate) fn update(&mut self, id: ServiceId, change: impl FnOnce(&mut ServiceSpec)) {
+        let Some(service) = self.view().services.get(&id).filter(|found| !found.removing) else {
+            return;
+        };
+        let mut spec = ServiceSpec::clone(&service.spec);
+        change(&mut spec);
+        let op = Op::UpdateService { id, version: None, spec: Box::new(spec) };
+        self.apply(op).expect("the spec is valid");
+    }
+
+    pub(crate) fn scale(&mut self, id: ServiceId, count: u32) {
+        self.update(id, |spec| {
+            if let ServiceMode::Replicated { replicas } = &mut spec.mode {
+                *replicas = count;
+            }
+        });
+    }
+
+    pub(crate) fn report(&mut self, task: TaskId, state: ObservedState) {
+        let Some(node) = self.view().tasks.get(&task).and_then(|task| task.node) else { return };
+        let status = TaskStatus::new(state, self.now, "seen");
+        let reports = vec![StatusReport { task, status }];
+        self.apply(Op::ReportStatus { node, reports }).expect("reports are never rejected");
+    }
+
+    /// One round with the scope of what happened; checks the plan and what became of it.
+    pub(crate) fn round(&mut self) -> Plan {
+        let scope = std::mem::take(&mut self.scope);
+        let plan = reconcile(self.machine.view(), &scope, self.now, &mut self.ids);
+        self.carry_out(&plan);
+        plan
+    }
+
+    /// Applies `plan` and checks what must always hold.
+    pub(crate) fn carry_out(&mut self, plan: &Plan) {
+        assert!(plan.changes.len() <= CHANGES_MAX, "{} changes", plan.changes.len());
+        self.wake_at = plan.wake_at;
+        if plan.changes.is_empty() {
+            return;
+        }
+        self.check_places(plan);
+        let changes = plan.changes.clone();
+        let base = self.revision;
+        let done = self.apply(Op::ApplyPlan { term: TERM, base, changes });
+        assert!(matches!(done, Ok(Done::Plan { refused: 0, .. })), "{done:?} of {plan:?}");
+        self.check();
+    }
+
+    /// All agents do one thing for each of their tasks; whether any did.
+    pub(crate) fn agents(&mut self) -> bool {
+        let view = self.view();
+        let mut seen = Vec::new();
+        for (id, node) in &view.nodes {
+            if node.status.reachability == Reachability::Ready {
+                seen.extend(view.tasks_on(*id).filter_map(|task| {
+                    let next = behave(task)?;
+                    Some((task.id, next))
+                }));
+            }
+        }
+        let worked = !seen.is_empty();
+        for (task, state) in seen {
+            self.report(task, state);
+        }
+        worked
+    }
+
+    /// Rounds and agents until nothing happens any more; time goes on to the next wake-up.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..2000 {
+            let planned = !self.round().changes.is_empty();
+            let worked = self.agents();
+            if planned || worked {
+                continue;
+            }
+            let Some(at) = self.wake_at else { return self.check_nothing_was_missed() };
+            self.now = at.max(self.now.after(Duration::from_millis(1)));
+        }
+        panic!("does not settle: {:#?}", self.view().tasks.values().collect::<Vec<_>>());
+    }
+
+    /// Rounds and agents at this moment, without waiting for any delay.
+    pub(crate) fn settle_now(&mut self) {
+        for _ in 0..2000 {
+            let planned = !self.round().changes.is_empty();
+            if !self.agents() && !planned {
+                return;
+            }
+        }
+        panic!("does not settle at {:?}", self.now);
+    }
+
+    fn check_nothing_was_missed(&mut self) {
+        let all = reconcile(self.machine.view(), &Scope::everything(), self.now, &mut self.ids);
+        assert_eq!(all.changes, [], "scoped rounds missed something");
+    }
+
+    pub(crate) fn active(&self, service: ServiceId) -> Vec<&Task> {
+        let tasks = self.view().tasks_of(service).map(AsRef::as_ref);
+        tasks.filter(|task: &&Task| task.is_active()).collect()
+    }
+
+    pub(crate) fn running(&self, service: ServiceId) -> Vec<&Task> {
+        let mut tasks = self.active(service);
+        tasks.retain(|task| task.status.state == ObservedState::Running);
+        tasks
+    }
+
+    pub(crate) fn running_on(&self, service: ServiceId, node: NodeId) -> usize {
+        self.running(service).iter().filter(|task| task.node == Some(node)).count()
+    }
+
+    /// Every task gets a node that takes it.
+    fn check_places(&self, plan: &Plan) {
+        for change in &plan.changes {
+            let (service, node) = match change {
+                Change::CreateTask(new) => (new.service, new.node),
+                Change::Assign { task, node, .. } => (self.view().tasks[task].service, Some(*node)),
+                Change::Explain { .. }
+                | Change::SetDesired { .. }
+                | Change::Orphan { .. }
+                | Change::RemoveTask { .. }
+                | Change::DeleteService { .. } => continue,
+            };
+            let Some(node) = node else { continue };
+            let node = &self.view().nodes[&node];
+            assert!(node.takes_tasks(), "{change:?} on {node:?}");
+            let constraints = &self.view().services[&service].template.placement.constraints;
+            assert!(constraints.iter().all(|rule| rule.allows(node)), "{change:?} on {node:?}");
+        }
+    }
+
+    /// What holds after every plan.
+    pub(crate) fn check(&self) {
+        let mut slots: BTreeMap<_, Vec<&Task>> = BTreeMap::new();
+        let mut used: BTreeMap<NodeId, Resources> = BTreeMap::new();
+        let mut shared: BTreeMap<(NodeId, ServiceId), Vec<&Task>> = BTreeMap::new();
+        for task in self.view().tasks.values() {
+            if task.is_active() {
+                slots.entry((task.service, task.slot)).or_default().push(task);
+            }
+            if let Some(node) = task.node.filter(|_| task.holds_node()) {
+                let sum = used.entry(node).or_default();
+                *sum = sum.plus(task.template.resources.reservations);
+                shared.entry((node, task.service)).or_default().push(task);
+            }
+        }
+        for (slot, tasks) in slots {
+            let starting =
+                tasks.iter().filter(|task| task.status.state != ObservedState::Running).count();
+            let pair = tasks.len() == 2 && starting == 1;
+            assert!(tasks.len() == 1 || pair, "{slot:?} has {tasks:#?}");
+        }
+        for (node, sum) in used {
+            assert!(OFFER.covers(sum), "{node} is over-placed: {sum:?}");
+        }
+        for (place, tasks) in shared {
+            // An update may lower the bound: what is there already may exceed the new one.
+            let most = tasks.iter().map(|task| task.template.placement.max_replicas_per_node);
+            let most = most.map(|most| if most == 0 { usize::MAX } else { most as usize }).max();
+            assert!(most.is_none_or(|most| tasks.len() <= most), "{place:?} has {tasks:#?}");
+        }
+    }
+}
+
+/// The next state of `task` on a node that does as it is told.
+fn behave(task: &Task) -> Option<ObservedState> {
+    let state = task.status.state;
+    if state.is_terminal() {
+        return None;
+    }
+    match task.desired {
+        DesiredState::Ready => (state < ObservedState::Ready).then_some(ObservedState::Ready),
+        DesiredState::Running if state < ObservedState::Running => Some(match program(task) {
+            "fail" => ObservedState::Failed,
+            "reject" => ObservedState::Rejected,
+            _runs => ObservedState::Running,
+        }),
+        DesiredState::Running => (program(task) == "once").then_some(ObservedState::Complete),
+        DesiredState::Shutdown | DesiredState::Remove => Some(ObservedState::Shutdown),
+    }
+}

@@ -1,0 +1,10 @@
+//! What reconcile does, told by example; `property` lets chance choose the examples.
+
+mod global;
+mod lost;
+mod moving;
+mod placing;
+mod property;
+mod restarting;
+mod scaling;
+mod updating;

@@ -1,0 +1,318 @@
+//! Random histories: faults, updates, drains and scales in any order, then the faults end and the
+//! cluster has to come to rest with everything running. What must hold after each plan is checked
+//! by the harness.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use swarm_model::command::Op;
+use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::node::{Availability, Reachability};
+use swarm_model::plan::Change;
+use swarm_model::restart::{Reschedule, RestartCondition};
+use swarm_model::runtime::RuntimeSpec;
+use swarm_model::service::ServiceMode;
+use swarm_model::task::{Slot, TaskTemplate};
+use swarm_model::task_state::{DesiredState, ObservedState};
+
+use crate::testing::{Cluster, spec, template};
+use crate::{Scope, reconcile};
+
+/// A shape of service.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    memory: u64,
+    cpu: u64,
+    zone: Option<bool>,
+    spread: bool,
+    per_node: u32,
+    condition: RestartCondition,
+    reschedule: Reschedule,
+    program: &'static str,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let condition = prop_oneof![
+        3 => Just(RestartCondition::Any),
+        1 => Just(RestartCondition::OnFailure),
+        1 => Just(RestartCondition::None)
+    ];
+    let reschedule = prop_oneof![4 => Just(Reschedule::Always), 1 => Just(Reschedule::Never)];
+    let program =
+        prop_oneof![5 => Just("ok"), 1 => Just("fail"), 1 => Just("reject"), 1 => Just("once")];
+    let zone = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    let numbers = (0u64..500, 0u64..2000, prop_oneof![3 => Just(0u32), 1 => 1u32..3]);
+    (numbers, zone, any::<bool>(), condition, reschedule, program).prop_map(
+        |((memory, cpu, per_node), zone, spread, condition, reschedule, program)| Shape {
+            memory,
+            cpu,
+            zone,
+            spread,
+            per_node,
+            condition,
+            reschedule,
+            program,
+        },
+    )
+}
+
+impl Shape {
+    fn template(self) -> TaskTemplate {
+        let mut template = template(self.program);
+        template.resources.reservations.memory.0 = self.memory;
+        template.resources.reservations.cpu.0 = self.cpu;
+        template.placement.max_replicas_per_node = self.per_node;
+        template.restart_policy.condition = self.condition;
+        template.restart_policy.reschedule = self.reschedule;
+        let zone = self.zone.map(|one| format!("node.labels.zone==z{}", u8::from(one)));
+        template.placement.constraints.extend(zone.and_then(|text| text.parse().ok()));
+        let spread = self.spread.then_some("spread=node.labels.zone");
+        template.placement.preferences.extend(spread.and_then(|text| text.parse().ok()));
+        template
+    }
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    Create(Option<u32>, Shape),
+    Update(usize, Shape),
+    Scale(usize, u32),
+    RemoveService(usize),
+    AddNode,
+    RemoveNode(usize),
+    Reach(usize, Reachability),
+    Available(usize, Availability, Option<u64>),
+    Zone(usize, bool),
+    End(usize, ObservedState),
+    Agents,
+    Round,
+    Elapse(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = 0usize..100;
+    let reach =
+        prop_oneof![Just(Reachability::Down), Just(Reachability::Ready), Just(Reachability::Ready)];
+    let available = prop_oneof![
+        2 => Just(Availability::Active), 1 => Just(Availability::Pause),
+        2 => Just(Availability::Drain)
+    ];
+    let end = prop_oneof![
+        3 => Just(ObservedState::Failed), 1 => Just(ObservedState::Complete),
+        1 => Just(ObservedState::Rejected), 1 => Just(ObservedState::Shutdown)
+    ];
+    let replicas = prop_oneof![4 => (0u32..9).prop_map(Some), 1 => Just(None)];
+    prop_oneof![
+        3 => (replicas, shape()).prop_map(|(replicas, shape)| Step::Create(replicas, shape)),
+        2 => (at.clone(), shape()).prop_map(|(at, shape)| Step::Update(at, shape)),
+        2 => (at.clone(), 0u32..9).prop_map(|(at, count)| Step::Scale(at, count)),
+        1 => at.clone().prop_map(Step::RemoveService),
+        1 => Just(Step::AddNode),
+        1 => at.clone().prop_map(Step::RemoveNode),
+        3 => (at.clone(), reach).prop_map(|(at, reach)| Step::Reach(at, reach)),
+        2 => (at.clone(), available, prop::option::of(0u64..5000))
+            .prop_map(|(at, available, deadline)| Step::Available(at, available, deadline)),
+        1 => (at.clone(), any::<bool>()).prop_map(|(at, one)| Step::Zone(at, one)),
+        3 => (at, end).prop_map(|(at, end)| Step::End(at, end)),
+        8 => Just(Step::Agents),
+        10 => Just(Step::Round),
+        2 => (0u64..70_000).prop_map(Step::Elapse),
+    ]
+}
+
+struct World {
+    cluster: Cluster,
+    created: usize,
+}
+
+impl World {
+    fn service(&self, at: usize) -> Option<ServiceId> {
+        let ids: Vec<_> = self.cluster.view().services.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[at % ids.len()])
+    }
+
+    fn node(&self, at: usize) -> NodeId {
+        let ids: Vec<_> = self.cluster.view().nodes.keys().copied().collect();
+        ids[at % ids.len()]
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Create(replicas, shape) => {
+                self.created += 1;
+                let name = format!("s{}", self.created);
+                self.cluster.create(spec(&name, replicas, shape.template()));
+            }
+            Step::Update(at, shape) => {
+                if let Some(id) = self.service(at) {
+                    self.cluster.update(id, |spec| spec.task_template = shape.template());
+                }
+            }
+            Step::Scale(at, count) => {
+                if let Some(id) = self.service(at) {
+                    self.cluster.scale(id, count);
+                }
+            }
+            Step::RemoveService(at) => {
+                if let Some(id) = self.service(at) {
+                    let _twice = self.cluster.apply(Op::RemoveService { id });
+                }
+            }
+            Step::AddNode => {
+                if self.cluster.view().nodes.len() < 6 {
+                    self.cluster.add_node();
+                }
+            }
+            Step::RemoveNode(at) => {
+                let id = self.node(at);
+                let _last_manager = self.cluster.apply(Op::RemoveNode { id, force: true });
+            }
+            Step::Reach(at, reach) => self.cluster.reach(self.node(at), reach),
+            Step::Available(at, availability, deadline) => {
+                let now = self.cluster.now;
+                let deadline = deadline.map(|millis| now.after(Duration::from_millis(millis)));
+                let deadline = deadline.filter(|_| availability == Availability::Drain);
+                let node = self.node(at);
+                self.cluster.drain_by(node, deadline, |spec| spec.availability = availability);
+            }
+            Step::Zone(at, one) => self.cluster.update_node(self.node(at), |spec| {
+                spec.labels.insert("zone".into(), format!("z{}", u8::from(one)));
+            }),
+            Step::End(at, end) => {
+                let view = self.cluster.view();
+                let alive = view.tasks.values().filter(|task| {
+                    let ready = |node| {
+                        view.nodes
+                            .get(&node)
+                            .is_some_and(|node| node.status.reachability == Reachability::Ready)
+                    };
+                    task.holds_node() && task.node.is_some_and(ready)
+                });
+                let ids: Vec<_> = alive.map(|task| task.id).collect();
+                if !ids.is_empty() {
+                    self.cluster.report(ids[at % ids.len()], end);
+                }
+            }
+            Step::Agents => {
+                self.cluster.agents();
+            }
+            Step::Round => self.round(),
+            Step::Elapse(millis) => {
+                self.cluster.now = self.cluster.now.after(Duration::from_millis(millis));
+            }
+        }
+    }
+
+    /// A round, and the whole view right after it: nothing may be left to decide, but the start of
+    /// a task that got its node when its delay was over (an object changes once a plan).
+    fn round(&mut self) {
+        let plan = self.cluster.round();
+        let view = self.cluster.view().clone();
+        let again = reconcile(&view, &Scope::everything(), self.cluster.now, &mut self.cluster.ids);
+        let starts = |change: &Change| match change {
+            Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
+                .changes
+                .iter()
+                .any(|c| matches!(c, Change::Assign { task: t, .. } if t == task)),
+            _other => false,
+        };
+        assert!(again.changes.iter().all(starts), "{:#?} after {plan:#?}", again.changes);
+    }
+
+    /// Ends all faults: nodes are back and open, programs are sound.
+    fn heal(&mut self) {
+        for node in self.cluster.view().nodes.keys().copied().collect::<Vec<_>>() {
+            self.cluster.reach(node, Reachability::Ready);
+            self.cluster.update_node(node, |spec| spec.availability = Availability::Active);
+        }
+        for id in self.cluster.view().services.keys().copied().collect::<Vec<_>>() {
+            self.cluster.update(id, |spec| {
+                let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+                process.command = vec!["ok".to_owned()];
+                spec.task_template.force_update += 1;
+            });
+        }
+        self.cluster.settle();
+    }
+
+    /// At rest: what is wanted runs, from the current template, or waits and says why.
+    fn check_rest(&self) {
+        let view = self.cluster.view();
+        for (id, service) in &view.services {
+            assert!(!service.removing, "{} is still there", service.spec.name);
+            let active = self.cluster.active(*id);
+            for task in &active {
+                let waits = task.node.is_none() && !task.status.error.is_empty();
+                let runs = task.status.state == ObservedState::Running;
+                assert!(runs || waits, "{task:#?}");
+            }
+            let slots: BTreeSet<Slot> = active.iter().map(|task| task.slot).collect();
+            let wanted = match service.spec.mode {
+                ServiceMode::Replicated { replicas } => replicas as usize,
+                ServiceMode::Global {} => {
+                    let rules = &service.template.placement.constraints;
+                    view.nodes.values().filter(|n| rules.iter().all(|r| r.allows(n))).count()
+                }
+            };
+            assert_eq!(slots.len(), wanted, "{service:#?} {active:#?}");
+            let old = active.iter().any(|t| t.template_version != service.template_version);
+            let stuck = active.iter().any(|task| task.node.is_none());
+            assert!(!old || stuck, "the update ends unless it fits nowhere: {active:#?}");
+        }
+        for task in view.tasks.values() {
+            assert!(view.services.contains_key(&task.service), "{task:#?}");
+            assert!(task.is_active() || task.status.state.is_terminal(), "{task:#?}");
+        }
+    }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_history_keeps_the_bounds_and_comes_to_rest_when_the_faults_end(
+        steps in vec(step(), 0..60)
+    ) {
+        let mut world = World { cluster: Cluster::new(3), created: 0 };
+        for step in &steps {
+            world.take(step);
+        }
+        world.heal();
+        world.check_rest();
+    }
+
+    #[test]
+    fn tasks_are_spread_evenly_when_all_of_them_fit(
+        (nodes, first, second) in (1usize..8, 0u32..20, 0u32..20), spread in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::new(nodes);
+        let mut even = template("ok");
+        if spread {
+            even.placement.preferences.extend("spread=node.labels.zone".parse().ok());
+        }
+        let web = cluster.create(spec("web", Some(first), even));
+        cluster.settle();
+        cluster.scale(web, first.max(second));
+        cluster.settle();
+        cluster.update(web, |spec| spec.task_template.force_update += 1);
+        cluster.settle();
+        let mut zones: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (at, node) in cluster.nodes.iter().enumerate() {
+            let zone = if spread { at % 2 } else { 0 };
+            zones.entry(zone).or_default().push(cluster.running_on(web, *node));
+        }
+        let even = |counts: &[usize]| {
+            counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0) <= 1
+        };
+        prop_assert!(zones.values().all(|counts| even(counts)), "{zones:?}");
+        let sums: Vec<usize> = zones.values().map(|counts| counts.iter().sum()).collect();
+        prop_assert!(even(&sums), "{zones:?}");
+    }
+}
