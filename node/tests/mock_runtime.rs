@@ -1,4 +1,5 @@
 //! The mock runtime obeys the rules of all runtimes, and what is its own.
+
 mod conformance;
 
 use std::sync::Arc;

@@ -37,14 +37,24 @@ struct ProcessBench {
     base: u128,
     logs: LogStore,
     runtime: Arc<ProcessRuntime>,
+    cgroup: &'static str,
 }
 
 impl ProcessBench {
     fn new() -> Self {
+        Self::with_cgroup("swarm-test")
+    }
+
+    /// As on a machine where no cgroup is writable.
+    fn without_cgroup() -> Self {
+        Self::with_cgroup("no/such/parent")
+    }
+
+    fn with_cgroup(cgroup: &'static str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let logs = LogStore::open(home.path().join("logs")).unwrap();
-        let runtime = Arc::new(ProcessRuntime::new(config(home.path(), &logs)));
-        Self { home, base: draw().raw() >> 1, logs, runtime }
+        let runtime = Arc::new(ProcessRuntime::new(config(home.path(), &logs, cgroup)));
+        Self { home, base: draw().raw() >> 1, logs, runtime, cgroup }
     }
 
     async fn run(&self, launch: Launch) -> Exit {
@@ -98,6 +108,17 @@ impl Drop for ProcessBench {
                 let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
                 kill(&digits, Signal::KILL);
             }
+            let name = task.file_name();
+            for group in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+                let group = group.path().join(self.cgroup).join(&name);
+                // The killed need a moment to leave it.
+                for _try in 0..10_000 {
+                    if !group.exists() || fs::remove_dir(&group).is_ok() {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+            }
         }
     }
 }
@@ -110,12 +131,12 @@ fn kill(pid: &str, signal: Signal) {
         .unwrap();
 }
 
-fn config(home: &Path, logs: &LogStore) -> ProcessConfig {
+fn config(home: &Path, logs: &LogStore, cgroup: &str) -> ProcessConfig {
     // target/debug/deps/<this test> → target/debug/examples/task_supervisor
     let own = std::env::current_exe().unwrap();
     let supervisor = own.ancestors().nth(2).unwrap().join("examples/task_supervisor");
     assert!(supervisor.exists(), "cargo builds examples with all tests: {}", supervisor.display());
-    let cgroup = "swarm-test".to_owned();
+    let cgroup = cgroup.to_owned();
     let defaults = ProcessConfig::new(home, logs.clone(), Arc::new(Fixed));
     ProcessConfig { supervisor, cgroup, ..defaults }
 }
@@ -152,7 +173,8 @@ impl Bench for ProcessBench {
         self.runtime.clone()
     }
     fn restart(&mut self) {
-        self.runtime = Arc::new(ProcessRuntime::new(config(self.home.path(), &self.logs)));
+        self.runtime =
+            Arc::new(ProcessRuntime::new(config(self.home.path(), &self.logs, self.cgroup)));
     }
     fn task(&self, number: u128) -> TaskId {
         TaskId::from_raw(self.base + number)
@@ -297,7 +319,12 @@ async fn programs_that_cannot_be_executed_say_why() {
 
 #[tokio::test]
 async fn the_whole_tree_ends_however_far_it_spread() {
-    let bench = ProcessBench::new();
+    for bench in [ProcessBench::new(), ProcessBench::without_cgroup()] {
+        end_a_tree(&bench).await;
+    }
+}
+
+async fn end_a_tree(bench: &ProcessBench) {
     // A child, one in a session of its own, one whose parent has ended, one that ignores signals.
     let launch = shell(
         "sleep 1000 & A=$!; setsid sleep 1000 & B=$!; C=$(sh -c 'setsid sleep 1000 >/dev/null & echo $!'); \
@@ -325,7 +352,12 @@ async fn what_a_program_leaves_ends_with_it() {
 
 #[tokio::test]
 async fn a_killed_supervisor_takes_its_tree_along_and_the_task_is_lost() {
-    let mut bench = ProcessBench::new();
+    for bench in [ProcessBench::new(), ProcessBench::without_cgroup()] {
+        lose_a_supervisor(bench).await;
+    }
+}
+
+async fn lose_a_supervisor(mut bench: ProcessBench) {
     let launch = shell("setsid sleep 1000 & echo $! $PPID $$; wait");
     let task = launch.task;
     begin(&*bench.runtime, launch).await;
@@ -364,6 +396,43 @@ async fn limits_are_enforced_and_out_of_memory_is_told() {
     launch.limits = Limits { pids: Some(10), ..Limits::default() };
     let exit = bench.run(launch).await;
     assert_ne!(exit.code, Some(0), "a fork was refused: {exit:?}");
+}
+
+#[tokio::test]
+async fn limits_that_this_node_cannot_enforce_are_refused() {
+    let bench = ProcessBench::without_cgroup();
+    let mut launch = shell("true");
+    launch.limits.memory = Some(Bytes(32 << 20));
+    let failure = bench.refusal(launch).await;
+    assert!(matches!(failure, Failure::LimitUnsupported { limit: "memory", .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_flood_is_held_back_and_its_newest_lines_are_kept() {
+    let bench = ProcessBench::new();
+    let mut launch = shell("seq 1 200000; echo end >&2");
+    launch.log.max_file = Bytes(1 << 20);
+    let task = launch.task;
+    assert_eq!(bench.run(launch).await.code, Some(0));
+    let lines = bench.output(task, LogStream::Stdout).await;
+    let first: u64 = lines[0].parse().unwrap();
+    assert!(first > 1 && lines.len() > 10_000);
+    let expect: Vec<String> = (first..=200_000).map(|number| number.to_string()).collect();
+    assert!(lines == expect, "from {first} on all are there");
+    assert_eq!(bench.output(task, LogStream::Stderr).await, ["end"]);
+    let usage = bench.logs.usage().await.unwrap();
+    assert!(usage[&task] < Bytes(3 << 20), "{usage:?}");
+}
+
+#[tokio::test]
+async fn many_waiters_cost_the_program_nothing_and_hear_the_same() {
+    let bench = ProcessBench::new();
+    let launch = shell("read -r line < /dev/null; exit 5");
+    let task = launch.task;
+    begin(&*bench.runtime, launch).await;
+    let waits = (0..20).map(|_| bench.runtime.wait(task));
+    let exits = within(futures::future::join_all(waits)).await;
+    assert!(exits.iter().all(|exit| exit.code == Some(5)), "{exits:?}");
 }
 
 #[tokio::test]

@@ -237,3 +237,43 @@ fn write_counted(file: &mut File, bytes: &[u8]) -> Result<(), (usize, io::Error)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_refuses_are_counted_and_the_log_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ring");
+        let mut writer =
+            LogWriter::open(dir.clone(), LogLimits::default(), Arc::new(Fixed)).unwrap();
+        let write = |writer: &mut LogWriter, text: &str| {
+            writer.push(LogStream::Stdout, text.as_bytes());
+            writer.flush();
+        };
+        write(&mut writer, "before\n");
+        let good = std::mem::replace(
+            &mut writer.file,
+            OpenOptions::new().write(true).open("/dev/full").unwrap(),
+        );
+        write(&mut writer, "lost\nlost too\n");
+        write(&mut writer, "and this\n");
+        writer.file = good;
+        write(&mut writer, "after\n");
+        write(&mut writer, "later\n");
+        let text = fs::read_to_string(dir.join("00000001.log")).unwrap();
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once(" F ").unwrap().1).collect();
+        let note = "[swarm] 3 lines lost: the node's disk refused them";
+        assert_eq!(lines, ["before", note, "after", "later"]);
+    }
+}

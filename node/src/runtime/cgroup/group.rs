@@ -1,5 +1,6 @@
 //! The groups of one task: found again from its record, killed, emptied, removed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{v1, v2};
 
-/// Rounds of killing in a v1 group that has no freezer: programs may fork meanwhile.
+/// Rounds of killing by list: programs may fork meanwhile.
 const KILL_ROUNDS: usize = 100;
 
 /// The directories of one task's groups. Part of the launch record: its fields are a disk format.
@@ -35,9 +36,10 @@ impl Group {
         match (&self.freezer, self.joined.first()) {
             (Some(freezer), _) => {
                 v1::freeze(freezer, true).ok();
-                let killed = kill_once(freezer).is_ok();
+                // Freezing takes effect on each at its next step: what forks before is listed later.
+                let killed = kill_listed(freezer);
                 v1::freeze(freezer, false).ok();
-                killed && kill_listed(freezer)
+                killed
             }
             (None, Some(joined)) => kill_listed(joined),
             (None, None) => false,
@@ -62,13 +64,29 @@ impl Group {
     }
 }
 
+/// Kills whoever is listed until nobody new is; `false` when there is no list.
 fn kill_listed(group: &Path) -> bool {
-    (0..KILL_ROUNDS).any(|_round| matches!(kill_once(group), Ok(0)))
+    let mut killed = BTreeSet::new();
+    for _round in 0..KILL_ROUNDS {
+        let before = killed.len();
+        if kill_once(group, &mut killed).is_err() {
+            return false;
+        }
+        if killed.len() == before {
+            break;
+        }
+    }
+    true
 }
 
-/// Kills the processes that are in the group now; tells how many.
-fn kill_once(group: &Path) -> io::Result<usize> {
+/// Kills the processes that are in the group now and were not killed yet.
+fn kill_once(group: &Path, killed: &mut BTreeSet<i32>) -> io::Result<()> {
     let listed = fs::read_to_string(group.join("cgroup.procs"))?;
-    let pids = listed.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw);
-    Ok(pids.filter(|pid| kill_process(*pid, Signal::KILL).is_ok()).count())
+    for pid in listed.lines().filter_map(|line| line.parse().ok()) {
+        if killed.insert(pid) {
+            // Who is gone by now needs no killing.
+            Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        }
+    }
+    Ok(())
 }

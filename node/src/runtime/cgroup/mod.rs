@@ -185,3 +185,76 @@ fn counter(path: &Path, name: &str) -> u64 {
         .and_then(|(_, value)| value.trim().parse().ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use swarm_model::units::{Bytes, MilliCpu};
+
+    fn task() -> TaskId {
+        TaskId::from_raw(u128::from(std::process::id()))
+    }
+
+    /// A program that has forked, inside of every group.
+    fn fill(group: &Group) -> std::process::Child {
+        let mut child = Command::new("sh")
+            .args(["-c", "read go; sleep 1000 & sleep 1000"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        for dir in group.unified.iter().chain(&group.joined) {
+            write(&dir.join("cgroup.procs"), &child.id().to_string()).unwrap();
+        }
+        drop(child.stdin.take());
+        child
+    }
+
+    fn check(cgroups: &Cgroups) {
+        let group = cgroups.create(task(), &Limits::default()).unwrap();
+        let mut child = fill(&group);
+        assert!(group.kill(), "{group:?}");
+        assert!(!child.wait().unwrap().success());
+        assert!(!group.had_oom_kill());
+        // The orphan is reaped by whoever adopts it, moments later.
+        while group.remove().is_err() {
+            std::thread::yield_now();
+        }
+        assert!(group.remove().is_ok(), "removing again is fine");
+    }
+
+    #[test]
+    fn every_kind_of_group_kills_what_is_in_it() {
+        let all = Cgroups::probe("swarm-unit-test");
+        if all.unified.is_some() {
+            check(&Cgroups { unified: all.unified.clone(), ..Cgroups::default() });
+        }
+        if all.freezer.is_some() {
+            check(&Cgroups { freezer: all.freezer, ..Cgroups::default() });
+        }
+    }
+
+    #[test]
+    fn limits_without_a_hierarchy_are_refused_and_no_limits_are_fine() {
+        let none = Cgroups::default();
+        assert_eq!(none.create(task(), &Limits::default()).unwrap(), Group::default());
+        for limits in [
+            Limits { cpu: Some(MilliCpu(1)), ..Limits::default() },
+            Limits { memory: Some(Bytes(1 << 20)), ..Limits::default() },
+            Limits { pids: Some(1), ..Limits::default() },
+        ] {
+            let failure = none.create(task(), &limits).unwrap_err();
+            assert!(matches!(failure, Failure::LimitUnsupported { .. }), "{failure}");
+        }
+    }
+
+    #[test]
+    fn limits_go_to_v2_where_it_has_the_controller() {
+        let controllers = vec!["cpu".to_owned(), "pids".to_owned()];
+        let cgroups = Cgroups { controllers, ..Cgroups::default() };
+        let mut rest = Limits { cpu: Some(MilliCpu(1)), memory: Some(Bytes(2)), pids: Some(3) };
+        let by_v2 = cgroups.split(&mut rest);
+        assert_eq!(by_v2, Limits { cpu: Some(MilliCpu(1)), memory: None, pids: Some(3) });
+        assert_eq!(rest, Limits { memory: Some(Bytes(2)), ..Limits::default() });
+    }
+}

@@ -26,7 +26,7 @@ const EMPTY_ROUNDS: u32 = 100;
 /// Sends a signal to the program. Blocking.
 pub(super) fn signal(inner: &Inner, task: TaskId, signal: Signal) -> Result<(), Failure> {
     let dir = inner.run_dir(task);
-    match look(&dir)? {
+    match settled(&dir)? {
         State::Unknown => Err(Failure::UnknownTask { task }),
         State::Running { start, .. } => {
             let raw = RawSignal::from_named_raw(signal.number()).unwrap_or(RawSignal::TERM);

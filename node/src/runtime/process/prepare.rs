@@ -26,6 +26,11 @@ pub(super) fn prepare(inner: &Inner, launch: &Launch) -> Result<(), Failure> {
     let env = environment(launch, home, &inner.files_dir(launch.task));
     let path = env.iter().rfind(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let name = launch.command.first().ok_or(Failure::EmptyCommand)?;
+    let texts = launch.command.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        let why = "a NUL character is in its arguments or its environment".to_owned();
+        return Err(Failure::NotExecutable { program: name.clone(), why });
+    }
     let program = resolve::program(name, path, &workdir)?;
     let group = inner.cgroups().create(launch.task, &launch.limits)?;
     let record = LaunchRecord {

@@ -162,6 +162,8 @@ fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
         oom_killed: running.launch.group.had_oom_kill(),
         at,
     };
+    // Empty now; what the kernel still holds, the daemon's `remove` tries again.
+    running.launch.group.remove().ok();
     dir.write_exit(running.exit_file, &exit)
 }
 
