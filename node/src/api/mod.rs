@@ -1,8 +1,36 @@
 //! The REST API on the local socket.
+//!
+//! [`Server`] takes connections, `routes` lists what can be asked, each noun has its file. All that the
+//! API knows of the node comes through [`Backend`].
 
+mod answer;
 pub mod backend;
+mod cluster;
+mod configs;
+mod consistency;
+mod errors;
+mod events;
+mod explain;
+mod filters;
+mod info;
 mod local_logs;
+mod log_lane;
+mod logs;
+mod nodes;
+mod openapi;
+mod request;
+mod resolve;
+mod routes;
+mod server;
+mod services;
+mod socket;
+mod state;
+mod tasks;
+mod tokens;
 pub mod types;
+mod written;
 
 pub use backend::Backend;
 pub use local_logs::local_logs;
+pub use server::Server;
+pub use socket::{BindError, SOCKET_NAME};

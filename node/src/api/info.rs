@@ -1,0 +1,196 @@
+//! `/v1/ping`, `/v1/version`, `/v1/info`, `/v1/status`: what this node is, and the cluster on one screen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use swarm_model::id::NodeId;
+use swarm_model::node::{Reachability, Role};
+use swarm_model::task::Task;
+use swarm_model::view::View;
+
+use super::answer;
+use super::backend::Consensus;
+use super::consistency::Read;
+use super::errors::ApiError;
+use super::request::Params;
+use super::services;
+use super::state::Api;
+use super::types::{ClusterStatus, ErrorBody, Info, ReplicaStatus, ShortService};
+
+/// Version of the routes and their JSON.
+const API_VERSION: &str = "1";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Which program answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct VersionInfo {
+    /// Of the program.
+    version: &'static str,
+    /// Of the API.
+    api_version: &'static str,
+    /// Operating system.
+    os: &'static str,
+    /// Architecture.
+    arch: &'static str,
+}
+
+/// Says that the daemon serves.
+#[utoipa::path(get, path = "/v1/ping", tag = "info",
+    responses((status = 200, description = "it serves", body = String)))]
+pub(super) async fn ping(params: Params) -> Result<Response, ApiError> {
+    params.allow(&[])?;
+    Ok(answer::json(StatusCode::OK, &"OK"))
+}
+
+/// Says which program answers.
+#[utoipa::path(get, path = "/v1/version", tag = "info",
+    responses((status = 200, description = "the versions", body = VersionInfo)))]
+pub(super) async fn version(params: Params) -> Result<Response, ApiError> {
+    params.allow(&[])?;
+    let info = VersionInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        api_version: API_VERSION,
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+    };
+    Ok(answer::json(StatusCode::OK, &info))
+}
+
+/// Shows what this node is. Asks nobody else.
+#[utoipa::path(get, path = "/v1/info", tag = "info",
+    responses((status = 200, description = "this node", body = Info)))]
+pub(super) async fn info(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let consensus = api.backend.consensus();
+    Ok(answer::json(StatusCode::OK, &gather_info(&api, &api.backend.view(), &consensus)))
+}
+
+fn count(items: impl Iterator) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+fn gather_info(api: &Api, view: &View, consensus: &Consensus) -> Info {
+    let facts = api.backend.facts();
+    let member = view.nodes.get(&facts.node_id);
+    let role = member.map_or(facts.role, |node| node.spec.role);
+    Info {
+        node_id: facts.node_id,
+        cluster_id: facts.cluster_id,
+        node_addr: facts.addr,
+        hostname: facts.hostname,
+        role,
+        daemon_pid: std::process::id(),
+        control_available: role == Role::Manager,
+        leader: consensus.leader,
+        term: consensus.term,
+        revision: view.revision,
+        voter: consensus.voters.contains(&facts.node_id),
+        data_dir: facts.data_dir.display().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        certificate_expires_at: facts.certificate_expires_at,
+        cgroup: facts.cgroup,
+        managers: count(view.nodes.values().filter(|node| node.spec.role == Role::Manager)),
+        nodes: count(view.nodes.values()),
+        disk_bytes_written: facts.disk_bytes_written,
+        started_at: facts.started_at,
+    }
+}
+
+/// Shows the cluster on one screen.
+#[utoipa::path(get, path = "/v1/status", tag = "info",
+    params(("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "the cluster", body = ClusterStatus),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn status(
+    State(api): State<Api>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let consensus = api.backend.consensus();
+    // Whoever answers a read in time has a majority behind it; an asked-for stale read did not try.
+    let quorum = !read.stale || (params.text("stale").is_some() && api.barrier().await.is_ok());
+    let lag = if quorum { api.backend.lag().await } else { BTreeMap::new() };
+    Ok(read.answer(&gather_status(&api, &read.view, &consensus, quorum, &lag)))
+}
+
+fn gather_status(
+    api: &Api,
+    view: &View,
+    consensus: &Consensus,
+    quorum: bool,
+    lag: &BTreeMap<NodeId, u64>,
+) -> ClusterStatus {
+    let heard = api.backend.heard();
+    let info = gather_info(api, view, consensus);
+    let replica = |id: &NodeId| ReplicaStatus {
+        node_id: *id,
+        hostname: view.nodes.get(id).map_or_else(String::new, |n| n.description.hostname.clone()),
+        voter: consensus.voters.contains(id),
+        lag: lag.get(id).copied(),
+    };
+    let nodes = |state| view.nodes.values().filter(move |it| it.status.reachability == state);
+    let up_for = api.backend.now().since(info.started_at);
+    ClusterStatus {
+        quorum,
+        voters: count(consensus.voters.iter()),
+        voters_reachable: count(consensus.voters.intersection(&heard)),
+        replicas: consensus.voters.union(&consensus.learners).map(replica).collect(),
+        nodes_ready: count(nodes(Reachability::Ready)),
+        nodes_down: count(nodes(Reachability::Down)),
+        services: count(view.service_names.iter()),
+        services_short: short_services(view),
+        disk_bytes_per_day: per_day(info.disk_bytes_written, up_for),
+        info,
+    }
+}
+
+/// Scales what was written within `span` to a day; what is too new to scale stays as it is.
+fn per_day(bytes: u64, span: Duration) -> u64 {
+    let (day, span) = (DAY.as_millis(), span.as_millis());
+    if span < 1000 {
+        return bytes;
+    }
+    u64::try_from(u128::from(bytes) * day / span).unwrap_or(u64::MAX)
+}
+
+fn short_services(view: &View) -> Vec<ShortService> {
+    let services = view.service_names.values().filter_map(|id| view.services.get(id));
+    let short = services.filter_map(|service| {
+        let counts = services::counts(view, service);
+        (counts.running_tasks < counts.desired_tasks).then(|| ShortService {
+            name: service.spec.name.to_string(),
+            running: counts.running_tasks,
+            desired: counts.desired_tasks,
+            reason: reason(view.tasks_of(service.id).map(AsRef::as_ref)),
+        })
+    });
+    short.collect()
+}
+
+/// Why tasks do not run: what the newest one that has something to say says.
+fn reason<'a>(tasks: impl Iterator<Item = &'a Task>) -> String {
+    let newest = tasks
+        .filter(|task| !task.status.error.is_empty())
+        .max_by_key(|task| (task.is_active(), task.status.since, task.id));
+    newest.map_or_else(|| "starting".to_owned(), |task| task.status.error.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disk_writes_are_scaled_to_a_day() {
+        assert_eq!(per_day(100, Duration::from_secs(3600)), 2400);
+        assert_eq!(per_day(100, Duration::ZERO), 100);
+        assert_eq!(per_day(u64::MAX, Duration::from_secs(1)), u64::MAX);
+    }
+}

@@ -1,0 +1,127 @@
+//! What every handler works with: the node, and the ways to change and to read it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use swarm_model::command::Op;
+use swarm_model::id::{ID_LEN, NodeId, RequestId};
+use swarm_model::meta::Revision;
+use swarm_model::view::View;
+
+use super::backend::{Applied, Backend, PROPOSE_DEADLINE, ProposeError, ReadError};
+use super::errors::ApiError;
+use super::request::Write;
+
+/// How long a read waits for a majority before it answers from the local replica.
+const READ_PATIENCE: Duration = Duration::from_millis(1800);
+/// The same, once the leader has been silent for [`LOST_AFTER`]: there is hardly any hope left.
+const READ_PATIENCE_LOST: Duration = Duration::from_millis(150);
+/// From this silence on, no election is simply going on any more.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+/// How long an answer waits for the local replica to show what was just changed.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// What every handler works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    /// The node.
+    pub(super) backend: Arc<dyn Backend>,
+    /// Cancelled when the daemon ends: streams end, too.
+    pub(super) ending: CancellationToken,
+}
+
+impl Api {
+    pub(super) fn new(backend: Arc<dyn Backend>, ending: CancellationToken) -> Self {
+        Self { backend, ending }
+    }
+
+    /// Proposes a change on behalf of `write`.
+    pub(super) async fn propose(&self, write: &Write, op: Op) -> Result<Applied, ApiError> {
+        self.try_propose(write, write.request, op).await.map_err(|error| self.refused(error))
+    }
+
+    /// The same under another request id, with the error as it is.
+    pub(super) async fn try_propose(
+        &self,
+        write: &Write,
+        request: RequestId,
+        op: Op,
+    ) -> Result<Applied, ProposeError> {
+        let proposal = self.backend.propose(write.caller.clone(), request, op);
+        match timeout_at(write.deadline, proposal).await {
+            Ok(result) => result,
+            Err(_elapsed) => {
+                Err(ProposeError::NoQuorum { waited: PROPOSE_DEADLINE, may_apply: true })
+            }
+        }
+    }
+
+    /// The answer to a change that was not made.
+    pub(super) fn refused(&self, error: ProposeError) -> ApiError {
+        ApiError::of_proposal(error, || self.standing())
+    }
+
+    /// Who of the voters is heard, in words.
+    pub(super) fn standing(&self) -> String {
+        let voters = self.backend.consensus().voters;
+        let heard = self.backend.heard();
+        let view = self.backend.view();
+        let name = |id: &NodeId| match view.nodes.get(id) {
+            Some(node) => format!("{} ({})", node.description.hostname, id.short()),
+            None => id.short(),
+        };
+        let silent: Vec<_> = voters.difference(&heard).map(name).collect();
+        let count = voters.len() - silent.len();
+        if silent.is_empty() {
+            return format!("all {count} voters are heard, but none of them leads");
+        }
+        format!("{count} of {} voters heard, silent: {}", voters.len(), silent.join(", "))
+    }
+
+    /// Waits until the local view has everything committed so far, for as long as makes sense.
+    pub(super) async fn barrier(&self) -> Result<Revision, ReadError> {
+        let silence = self.backend.consensus().leader_silent;
+        let lost = silence.is_none_or(|silence| silence > LOST_AFTER);
+        let patience = if lost { READ_PATIENCE_LOST } else { READ_PATIENCE };
+        timeout(patience, self.backend.read_barrier()).await.unwrap_or(Err(ReadError::NoQuorum))
+    }
+
+    /// Finds what a change is about. A full id that is known here is taken as it is; for anything else
+    /// the view is brought up to date first, so that a name just given or taken away counts.
+    pub(super) async fn settle<T>(
+        &self,
+        reference: &str,
+        find: impl Fn(&View) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        if reference.len() == ID_LEN
+            && let Ok(found) = find(&self.backend.view())
+        {
+            return Ok(found);
+        }
+        // Without a majority the change itself will say so.
+        let fresh = self.barrier().await;
+        find(&self.backend.view()).map_err(|error| match fresh {
+            Ok(_revision) => error,
+            Err(_stale) => {
+                let found = error.message;
+                ApiError::no_quorum(format!("no quorum: {}; here, {found}", self.standing()))
+            }
+        })
+    }
+
+    /// The local view once it shows `revision`; an older one when that takes too long.
+    pub(super) async fn view_at(&self, revision: Revision) -> Arc<View> {
+        let mut views = self.backend.views();
+        // Late or ending: the newest view there is does as well.
+        let _late = timeout(CATCH_UP, views.wait_for(|view| view.revision >= revision)).await;
+        self.backend.view()
+    }
+}
+
+/// When a write that starts now has to be answered.
+pub(super) fn write_deadline() -> Instant {
+    Instant::now() + PROPOSE_DEADLINE
+}

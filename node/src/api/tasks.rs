@@ -1,0 +1,141 @@
+//! `/v1/tasks`: single runs of services, past ones included.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::service::Service;
+use swarm_model::task::Task;
+use swarm_model::task_state::DesiredState;
+use swarm_model::view::View;
+
+use super::consistency::Read;
+use super::errors::ApiError;
+use super::filters::{Filters, Words};
+use super::request::Params;
+use super::resolve;
+use super::state::Api;
+use super::types::{ErrorBody, TaskEntry};
+
+/// Filters of the list; `name` and `id` match prefixes, `service` and `node` are references.
+const FILTERS: &[&str] = &["desired-state", "id", "label", "name", "node", "service"];
+
+/// How lists show a task: `web.1`, or `agent.NODE` for a global service.
+pub(super) fn name(view: &View, task: &Task) -> String {
+    match view.services.get(&task.service) {
+        Some(service) => name_in(service, task),
+        None => format!("{}.{}", task.service, task.slot),
+    }
+}
+
+fn name_in(service: &Service, task: &Task) -> String {
+    format!("{}.{}", service.spec.name, task.slot)
+}
+
+fn entry(view: &View, task: &Task) -> TaskEntry {
+    let service = view.services.get(&task.service);
+    let node = task.node.and_then(|id| view.nodes.get(&id));
+    TaskEntry {
+        task: task.clone(),
+        name: name(view, task),
+        service_name: service.map_or_else(String::new, |service| service.spec.name.to_string()),
+        node_hostname: node.map_or_else(String::new, |node| node.description.hostname.clone()),
+        current: service.is_some_and(|it| it.template_version == task.template_version),
+    }
+}
+
+/// The desired states as filters write them.
+fn desired(word: &str) -> Result<DesiredState, ApiError> {
+    match word.to_ascii_lowercase().as_str() {
+        "ready" => Ok(DesiredState::Ready),
+        "running" => Ok(DesiredState::Running),
+        "shutdown" => Ok(DesiredState::Shutdown),
+        "remove" => Ok(DesiredState::Remove),
+        _ => Err(ApiError::invalid(format!(
+            "filter desired-state: \"{word}\" is not one of: ready, running, shutdown, remove"
+        ))),
+    }
+}
+
+/// Services by reference; a full id may also be of one that is being removed.
+fn services(view: &View, filters: &Filters) -> Result<BTreeSet<ServiceId>, ApiError> {
+    let find = |reference: &String| {
+        let known = reference.parse().ok().filter(|id| view.services.contains_key(id));
+        known.map_or_else(|| resolve::service(view, reference).map(|service| service.id), Ok)
+    };
+    filters.values("service").iter().map(find).collect()
+}
+
+/// Lists tasks.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+    params(("filters" = Option<String>, Query,
+            description = "keys: desired-state, id, label, name, node, service"),
+        ("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "by service and slot, newest first",
+            body = [TaskEntry]),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    let filters = params.allow(&["filters", "stale"])?.text("filters");
+    let filters = Filters::parse(filters, FILTERS)?;
+    let view = &read.view;
+    let this = api.backend.facts().node_id;
+    let states: Words<DesiredState> = filters
+        .values("desired-state")
+        .iter()
+        .map(|word| desired(word))
+        .collect::<Result<_, _>>()?;
+    let node = |reference: &String| resolve::node(view, reference, this).map(|node| node.id);
+    let nodes: Words<Option<NodeId>> =
+        filters.values("node").iter().map(|word| node(word).map(Some)).collect::<Result<_, _>>()?;
+    let services = services(view, &filters)?;
+    let candidates: Vec<&Arc<Task>> = if services.is_empty() {
+        view.tasks.values().collect()
+    } else {
+        services.iter().flat_map(|id| view.tasks_of(*id)).collect()
+    };
+    let wanted = |task: &&&Arc<Task>| {
+        states.admit(&task.desired)
+            && nodes.admit(&task.node)
+            && filters.prefix("id", &task.id.to_string())
+            && (filters.values("name").is_empty() || filters.prefix("name", &name(view, task)))
+            && (filters.values("label").is_empty() || labelled(view, &filters, task))
+    };
+    let mut found: Vec<_> =
+        candidates.iter().filter(wanted).map(|task| entry(view, task)).collect();
+    found.sort_by(|a, b| {
+        let place = |entry: &TaskEntry| (entry.task.service, entry.task.slot);
+        let age = |entry: &TaskEntry| (entry.task.meta.created_at, entry.task.id);
+        let by_name = a.service_name.cmp(&b.service_name);
+        by_name.then(place(a).cmp(&place(b))).then(age(b).cmp(&age(a)))
+    });
+    Ok(read.answer(&found))
+}
+
+fn labelled(view: &View, filters: &Filters, task: &Task) -> bool {
+    let service = view.services.get(&task.service);
+    service.is_some_and(|service| filters.labels("label", &[&service.spec.labels]))
+}
+
+/// Shows one task.
+#[utoipa::path(get, path = "/v1/tasks/{ref}", tag = "tasks",
+    params(("ref" = String, Path,
+            description = "id, unique prefix of the id, or name like web.1"),
+        ("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "the task", body = TaskEntry),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn inspect(
+    Path(reference): Path<String>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let task = resolve::task(&read.view, &reference)?;
+    Ok(read.answer(&entry(&read.view, task)))
+}
