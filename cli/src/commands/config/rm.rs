@@ -1,0 +1,31 @@
+//! `swarm config rm`.
+
+use clap::Args;
+
+use super::path;
+use crate::client::Client;
+use crate::exit::{Failure, for_each};
+use crate::output::line;
+
+/// Options of `swarm config rm`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  swarm config rm app.conf")]
+pub(crate) struct Rm {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONFIG")]
+    configs: Vec<String>,
+}
+
+impl Rm {
+    /// Removes the configs and shows what was named.
+    ///
+    /// # Errors
+    /// As the first config that failed (a service uses it, not found); the others are removed.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        for_each(&self.configs, async |config| {
+            client.delete(&path(&config), &[]).await?;
+            line(&config)
+        })
+        .await
+    }
+}

@@ -1,0 +1,55 @@
+//! `swarm config update`.
+
+use clap::Args;
+use swarm_model::config::Config;
+use swarm_node::api::types::Written;
+
+use super::{path, read};
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::output::line;
+use crate::parse::key_value;
+
+/// Options of `swarm config update`.
+///
+/// Tasks that start from now on see the new version.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm config update app.conf ./app.conf\n  \
+    swarm config update --label-add team=b app.conf")]
+pub(crate) struct Update {
+    /// Name or id
+    config: String,
+    /// The new content, at most 1000 KiB; - is stdin; absent keeps it
+    file: Option<String>,
+    /// Set a label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value::label)]
+    label_add: Vec<(String, String)>,
+    /// Remove a label; may be repeated
+    #[arg(long, value_name = "KEY")]
+    label_rm: Vec<String>,
+}
+
+impl Update {
+    /// Stores the new version and shows what was named.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or somebody else changed the config meanwhile.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        if self.file.is_none() && self.label_add.is_empty() && self.label_rm.is_empty() {
+            return Err(Failure::usage(
+                "nothing to change: name a FILE, --label-add or --label-rm",
+            ));
+        }
+        let Config { id, meta, mut spec } = client.get(&path(&self.config), &[]).await?;
+        if let Some(file) = &self.file {
+            spec.data = read(file)?.into();
+        }
+        spec.labels.retain(|key, _| !self.label_rm.contains(key));
+        spec.labels.extend(self.label_add);
+        let version = meta.version.to_string();
+        let target = format!("{}/update", path(&id.to_string()));
+        let _written: Written = client.post(&target, &[("version", &version)], &spec).await?;
+        line(&self.config)
+    }
+}

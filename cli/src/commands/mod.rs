@@ -1,0 +1,86 @@
+//! The commands: one folder a noun, one file a verb.
+
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod events;
+pub(crate) mod info;
+pub(crate) mod join_token;
+pub(crate) mod leave;
+pub(crate) mod node;
+pub(crate) mod service;
+pub(crate) mod status;
+pub(crate) mod tasks;
+pub(crate) mod version;
+
+use serde_json::Value;
+
+use crate::args::{Cli, Command, Global};
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::output::inspect::{self, InspectOptions};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Why it could not, with the exit code.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { global, command } = cli;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the event loop: {error}")))?;
+    runtime.block_on(Box::pin(dispatch(&global, command)))
+}
+
+async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Completion(command) => command.run(),
+        Command::JoinToken(command) => command.run(&global.client()?).await,
+        Command::Leave(command) => command.run(&global.client()?).await,
+        Command::Node(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Service(command) => Box::pin(command.run(global)).await,
+        Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Events(command) => command.run(&global.client()?).await,
+        Command::Status(command) => command.run(&global.client()?).await,
+        Command::Info(command) => command.run(&global.client()?).await,
+        Command::Version(command) => command.run(&global.client()?).await,
+    }
+}
+
+/// Query parameters of a list.
+pub(crate) fn list_query(filters: Option<&str>, stale: bool) -> Vec<(&str, &str)> {
+    let mut query = stale_query(stale).to_vec();
+    query.extend(filters.map(|filters| ("filters", filters)));
+    query
+}
+
+/// Query parameters of a read.
+pub(crate) fn stale_query(stale: bool) -> &'static [(&'static str, &'static str)] {
+    if stale { &[("stale", "true")] } else { &[] }
+}
+
+/// Shows the objects that exist, then fails as the first read that failed.
+///
+/// # Errors
+/// When one of them could not be read.
+pub(crate) async fn inspect_all(
+    client: &Client,
+    references: &[String],
+    path: impl Fn(&str) -> String,
+    options: &InspectOptions,
+) -> Result<(), Failure> {
+    let mut objects: Vec<Value> = Vec::new();
+    let mut failed = None;
+    for reference in references {
+        match client.get(&path(reference), stale_query(options.stale)).await {
+            Ok(object) => objects.push(object),
+            Err(failure) => {
+                failed.get_or_insert(failure);
+            }
+        }
+    }
+    if !objects.is_empty() || failed.is_none() {
+        inspect::show(&objects, options)?;
+    }
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,43 @@
+//! `swarm node promote` and `swarm node demote`.
+
+use clap::Args;
+use swarm_model::node::Role;
+use swarm_node::api::types::NodeUpdate;
+
+use super::change;
+use crate::client::Client;
+use crate::exit::{Failure, for_each};
+use crate::output::line;
+
+/// Options of `swarm node promote`.
+///
+/// Of the managers an odd number votes; the others replace a voter that is gone.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  swarm node promote NODE")]
+pub(crate) struct Promote {
+    /// Ids or host names
+    #[arg(required = true, value_name = "NODE")]
+    pub(super) nodes: Vec<String>,
+}
+
+/// Options of `swarm node demote`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  swarm node demote NODE")]
+pub(crate) struct Demote {
+    /// Ids or host names
+    #[arg(required = true, value_name = "NODE")]
+    pub(super) nodes: Vec<String>,
+}
+
+/// Gives the nodes a role.
+///
+/// # Errors
+/// As the first node that failed; the others are changed.
+pub(super) async fn set(client: &Client, nodes: &[String], role: Role) -> Result<(), Failure> {
+    for_each(nodes, async |node| {
+        let update = NodeUpdate { role: Some(role), ..NodeUpdate::default() };
+        change(client, &node, &update).await?;
+        line(&format!("Node {node} is a {role} now."))
+    })
+    .await
+}

@@ -1,0 +1,64 @@
+//! `swarm node update`.
+
+use std::time::Duration;
+
+use clap::Args;
+use swarm_model::node::{Availability, Role};
+use swarm_node::api::types::NodeUpdate;
+
+use super::change;
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::output::line;
+use crate::parse::{duration, key_value};
+
+/// Options of `swarm node update`.
+///
+/// drain moves the node's tasks elsewhere, each replacement first; pause only takes no new ones.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm node update --availability drain --deadline 5m NODE\n  \
+    swarm node update --label-add zone=a --label-rm old NODE")]
+pub(crate) struct Update {
+    /// Id, host name, or self
+    node: String,
+    /// Whether it takes tasks: active, pause or drain
+    #[arg(long, value_name = "WORD")]
+    availability: Option<Availability>,
+    /// With --availability drain: stop tasks after this time even when no replacement runs yet
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "availability")]
+    deadline: Option<Duration>,
+    /// worker or manager
+    #[arg(long, value_name = "WORD")]
+    role: Option<Role>,
+    /// Set a label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value::label)]
+    label_add: Vec<(String, String)>,
+    /// Remove a label; may be repeated
+    #[arg(long, value_name = "KEY")]
+    label_rm: Vec<String>,
+}
+
+impl Update {
+    /// Changes the node and shows what was named.
+    ///
+    /// # Errors
+    /// What the node refused: not found, changed meanwhile, the last manager.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        if self.deadline.is_some() && self.availability != Some(Availability::Drain) {
+            return Err(Failure::usage("--deadline belongs to --availability drain"));
+        }
+        let update = NodeUpdate {
+            role: self.role,
+            availability: self.availability,
+            labels_add: self.label_add.into_iter().collect(),
+            labels_remove: self.label_rm,
+            drain_deadline_ms: self.deadline.map(duration::millis),
+        };
+        if update == NodeUpdate::default() {
+            return Err(Failure::usage("nothing to change: see `swarm node update --help`"));
+        }
+        change(client, &self.node, &update).await?;
+        line(&self.node)
+    }
+}

@@ -1,0 +1,272 @@
+//! `swarm service create`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use swarm_model::id::RequestId;
+use swarm_model::name::Name;
+use swarm_model::placement::{Constraint, Placement, Preference};
+use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
+use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::task::{DEFAULT_STOP_GRACE_MS, TaskTemplate};
+use swarm_node::api::types::Written;
+
+use super::options::TemplateOptions;
+use super::{WaitOptions, resolve, wait_until_running};
+use crate::args::Global;
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::output;
+use crate::parse::config_mount::{self, ConfigMount};
+use crate::parse::key_value;
+
+/// What a task runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Runtime {
+    /// A program of the host
+    Process,
+}
+
+/// How many tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// As many as --replicas says
+    Replicated,
+    /// One on each node that fits
+    Global,
+}
+
+/// Options of `swarm service create`.
+///
+/// Waits until every replica has been running for the time of --monitor, and says meanwhile why tasks
+/// do not run. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},
+/// {{.Task.ID}}, {{.Node.Hostname}}, {{.Node.ID}}, {{.Node.Labels.KEY}}. Each task finds itself in
+/// SWARM_TASK_ID, SWARM_SERVICE_NAME, SWARM_TASK_SLOT and SWARM_NODE_ID.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
+    swarm service create --name agent --mode global --runtime process -- /bin/agent\n  \
+    swarm service create --name runner --constraint node.labels.zone==a \\\n    \
+    --reserve-memory 64m --limit-memory 128m --env MODE=fast --runtime process -- /bin/runner")]
+pub(crate) struct Create {
+    /// The service's name [default: made from the program's]
+    #[arg(long)]
+    name: Option<Name>,
+    /// What a task runs as
+    #[arg(long, value_enum)]
+    runtime: Runtime,
+    /// How many tasks
+    #[arg(long, value_enum, default_value = "replicated", hide_possible_values = true)]
+    #[arg(value_name = "replicated|global")]
+    mode: Mode,
+    /// Number of tasks of a replicated service [default: 1]
+    #[arg(long, value_name = "N")]
+    replicas: Option<u32>,
+    /// Label the service; may be repeated
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = key_value::label)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    wait: WaitOptions,
+    /// Set an environment variable; KEY alone passes on your own; may be repeated
+    #[arg(short, long = "env", value_name = "KEY[=VALUE]", help_heading = "Process")]
+    envs: Vec<String>,
+    /// Read environment variables from a file, KEY=VALUE a line; may be repeated
+    #[arg(long = "env-file", value_name = "FILE", help_heading = "Process")]
+    env_files: Vec<String>,
+    /// Add a group, by name or number; may be repeated
+    #[arg(long = "group", value_name = "GROUP", help_heading = "Process")]
+    groups: Vec<String>,
+    /// Give tasks a config as a file in $SWARM_CONFIGS_DIR; may be repeated
+    #[arg(
+        long = "config",
+        value_name = "NAME|source=NAME,target=FILE,uid=N,gid=N,mode=0444",
+        value_parser = config_mount::parse,
+        help_heading = "Process"
+    )]
+    configs: Vec<ConfigMount>,
+    /// Run only on nodes with ATTRIBUTE==VALUE or ATTRIBUTE!=VALUE; may be repeated
+    #[arg(
+        long = "constraint",
+        value_name = "RULE",
+        help_heading = "Placement",
+        long_help = "Run only on nodes with ATTRIBUTE==VALUE or ATTRIBUTE!=VALUE; may be repeated, \
+            all must hold. Attributes: node.id, node.hostname, node.role, node.ip, \
+            node.platform.os, node.platform.arch, node.labels.KEY, engine.labels.KEY"
+    )]
+    constraints: Vec<Constraint>,
+    /// Spread tasks evenly over an attribute's values; may be repeated, the first weighs most
+    #[arg(long = "placement-pref", value_name = "spread=ATTRIBUTE", help_heading = "Placement")]
+    preferences: Vec<Preference>,
+    #[command(flatten)]
+    template: TemplateOptions,
+    /// The program and its arguments, behind --
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Create {
+    /// Creates the service, shows its id and waits until it runs.
+    ///
+    /// # Errors
+    /// A wrong option, what the node refused, or the time-out.
+    pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
+        let wait = self.wait.clone();
+        let configs = self.configs.clone();
+        let mut spec = self.spec()?;
+        let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+        process.configs = resolve(client, &configs).await?;
+        spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+        let written: Written = client.post("/v1/services/create", &[], &spec).await?;
+        output::line(&written.id)?;
+        if wait.detach {
+            written.warnings.iter().for_each(|warning| output::warning(warning));
+            return Ok(());
+        }
+        wait_until_running(client, global, &written.id, &wait).await
+    }
+
+    /// What the options say, without the configs.
+    fn spec(self) -> Result<ServiceSpec, Failure> {
+        let Self { runtime: Runtime::Process, command, .. } = &self;
+        let name = match self.name {
+            Some(name) => name,
+            None => name_of(command)?,
+        };
+        let mode = match (self.mode, self.replicas) {
+            (Mode::Replicated, replicas) => {
+                ServiceMode::Replicated { replicas: replicas.unwrap_or(1) }
+            }
+            (Mode::Global, None) => ServiceMode::Global {},
+            (Mode::Global, Some(_)) => {
+                let message = "--replicas does not go with --mode global: each node runs one task";
+                return Err(Failure::usage(message));
+            }
+        };
+        let process = ProcessSpec {
+            command: self.command,
+            env: environment(&self.env_files, &self.envs)?,
+            groups: self.groups,
+            ..ProcessSpec::default()
+        };
+        let mut task_template = TaskTemplate {
+            runtime: RuntimeSpec::Process(process),
+            resources: Default::default(),
+            restart_policy: Default::default(),
+            placement: Placement {
+                constraints: self.constraints,
+                preferences: self.preferences,
+                max_replicas_per_node: 0,
+            },
+            stop_signal: Signal::TERM,
+            stop_grace_ms: DEFAULT_STOP_GRACE_MS,
+            force_update: 0,
+        };
+        self.template.apply(&mut task_template);
+        Ok(ServiceSpec { name, labels: self.labels.into_iter().collect(), mode, task_template })
+    }
+}
+
+/// A name from the program's, with a few random digits behind it.
+fn name_of(command: &[String]) -> Result<Name, Failure> {
+    let program = command.first().map(Path::new).and_then(Path::file_stem);
+    let program = program.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let word: String = program.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+    let word = if word.is_empty() { "service".to_owned() } else { word.to_lowercase() };
+    let digits = RequestId::from_raw(rand::random()).to_string();
+    format!("{word}-{}", &digits[digits.len() - 6..])
+        .parse()
+        .map_err(|error| Failure::usage(format!("give the service a --name: {error}")))
+}
+
+/// The variables of files and options; a later one wins, an option over any file.
+pub(super) fn environment(
+    files: &[String],
+    options: &[String],
+) -> Result<BTreeMap<String, String>, Failure> {
+    let own = |name: &str| std::env::var(name).ok();
+    let mut variables = BTreeMap::new();
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::usage(format!("--env-file {file}: {error}")))?;
+        let read = key_value::env_file(&text, own)
+            .map_err(|reason| Failure::usage(format!("--env-file {file}, {reason}")))?;
+        variables.extend(read);
+    }
+    for option in options {
+        let pair = key_value::env(option, own)
+            .map_err(|reason| Failure::usage(format!("--env: {reason}")))?;
+        variables.extend(pair);
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn spec(options: &str) -> Result<ServiceSpec, Failure> {
+        let line = format!("swarm service create {options}");
+        let cli = crate::args::Cli::try_parse_from(line.split_whitespace()).expect(options);
+        let crate::args::Command::Service(super::super::Service::Create(create)) = cli.command
+        else {
+            unreachable!("the line says service create")
+        };
+        create.spec()
+    }
+
+    #[test]
+    fn options_become_a_valid_spec() {
+        let spec = spec(
+            "--name web --replicas 3 --runtime process --env A=1 -e B=2 -l x=y \
+             --constraint node.role==worker --placement-pref spread=node.labels.zone \
+             --reserve-cpu 0.5 --limit-memory 64m --restart-delay 5s --restart-condition on-failure \
+             --stop-signal INT --stop-grace-period 1m --replicas-max-per-node 2 -u nobody -w /tmp \
+             -- /bin/web --port 80",
+        )
+        .expect("is valid");
+        assert_eq!(spec.validate(), Ok(()));
+        assert_eq!(spec.mode, ServiceMode::Replicated { replicas: 3 });
+        let template = &spec.task_template;
+        let RuntimeSpec::Process(process) = &template.runtime;
+        assert_eq!(process.command, ["/bin/web", "--port", "80"]);
+        assert_eq!(process.env.len(), 2);
+        assert_eq!(process.user.as_deref(), Some("nobody"));
+        assert_eq!(template.restart_policy.delay_ms, Some(5000));
+        assert_eq!(template.stop_grace_ms, 60_000);
+        assert_eq!(template.stop_signal.number(), 2);
+        assert_eq!(template.placement.max_replicas_per_node, 2);
+        assert_eq!(template.placement.constraints.len(), 1);
+    }
+
+    #[test]
+    fn a_service_without_a_name_is_named_after_its_program() {
+        let spec = spec("--runtime process -- /usr/bin/my_web.sh").expect("is valid");
+        assert!(spec.name.as_str().starts_with("myweb-"), "{}", spec.name);
+    }
+
+    #[test]
+    fn global_services_take_no_replicas() {
+        let failure = spec("--mode global --replicas 2 --runtime process -- x").expect_err("both");
+        assert_eq!(failure.exit, crate::exit::Exit::Usage);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_the_parser() {
+        for options in [
+            "--runtime process",
+            "-- /bin/web",
+            "--runtime vm -- x",
+            "--runtime process --replicas -1 -- x",
+            "--runtime process --constraint color=red -- x",
+            "--runtime process --limit-memory lots -- x",
+            "--runtime process --stop-signal SIGNOPE -- x",
+            "--runtime process --name -x- -- x",
+        ] {
+            let line = format!("swarm service create {options}");
+            let error = crate::args::Cli::try_parse_from(line.split_whitespace());
+            assert_eq!(error.expect_err(options).exit_code(), 2, "{options}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `swarm service explain`.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+use swarm_model::units::{Bytes, MilliCpu, Timestamp};
+
+use super::path;
+use crate::client::Client;
+use crate::clock::ago;
+use crate::exit::Failure;
+use crate::output::format::Format;
+use crate::output::{inspect, line, table};
+use crate::parse::quantity;
+
+/// Options of `swarm service explain`.
+///
+/// Runs the scheduler's own filters and ranking: the tasks that wait and why, then each node with the
+/// reasons against it, or how it ranks (fewest tasks of the service first, then fewest tasks).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  swarm service explain web\n  \
+    swarm service explain web --format '{{.Refusal}}'")]
+pub(crate) struct Explain {
+    /// Name or id
+    service: String,
+    /// json (one line) or a template like '{{.Refusal}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+/// What the API answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Explanation {
+    service_name: String,
+    refusal: String,
+    waiting: Vec<Waiting>,
+    nodes: Vec<NodeVerdict>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Waiting {
+    slot: swarm_model::task::Slot,
+    since: Timestamp,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeVerdict {
+    #[serde(rename = "NodeID")]
+    node: swarm_model::id::NodeId,
+    hostname: String,
+    refusals: Vec<String>,
+    score: Score,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Score {
+    last_choice: bool,
+    service_tasks: u32,
+    tasks: u32,
+    #[serde(rename = "FreeCPUMilli")]
+    free_cpu: MilliCpu,
+    #[serde(rename = "FreeMemoryBytes")]
+    free_memory: Bytes,
+}
+
+impl Explain {
+    /// Shows it.
+    ///
+    /// # Errors
+    /// When there is no such service, or the template does not fit.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let target = format!("{}/explain", path(&self.service));
+        let object: Value = client.get(&target, &[]).await?;
+        if let Some(format) = &self.format
+            && *format != Format::Table
+        {
+            return inspect::one(&object, format);
+        }
+        let explanation: Explanation = serde_json::from_value(object).map_err(|error| {
+            Failure::failed(format!("the node's answer is not understood: {error}"))
+        })?;
+        line(&explanation.text())
+    }
+}
+
+impl Explanation {
+    fn text(&self) -> String {
+        let name = &self.service_name;
+        let mut parts = Vec::new();
+        if !self.waiting.is_empty() {
+            let row = |task: &Waiting| {
+                vec![format!("{name}.{}", task.slot), ago(task.since), task.reason.clone()]
+            };
+            let rows: Vec<_> = self.waiting.iter().map(row).collect();
+            parts.push(table::render(&["WAITING TASK", "SINCE", "REASON"], &rows));
+        }
+        parts.push(if self.refusal.is_empty() {
+            let first = self.nodes.iter().find(|node| node.refusals.is_empty());
+            let first = first.map_or("no node", |node| node.hostname.as_str());
+            format!("One more task of {name} would run on {first}.")
+        } else {
+            format!("One more task of {name} fits nowhere: {}", self.refusal)
+        });
+        let rows: Vec<_> = self.nodes.iter().map(NodeVerdict::row).collect();
+        let headers =
+            ["NODE", "HOSTNAME", "FITS", "OWN TASKS", "ALL TASKS", "FREE CPU", "FREE MEMORY"];
+        let headers: Vec<_> = headers.into_iter().chain(["REMARK"]).collect();
+        parts.push(table::render(&headers, &rows));
+        parts.join("\n\n")
+    }
+}
+
+impl NodeVerdict {
+    fn row(&self) -> Vec<String> {
+        let remark = if !self.refusals.is_empty() {
+            self.refusals.join("; ")
+        } else if self.score.last_choice {
+            "last choice: tasks of the service failed there again and again".to_owned()
+        } else {
+            String::new()
+        };
+        vec![
+            self.node.short(),
+            self.hostname.clone(),
+            if self.refusals.is_empty() { "yes" } else { "no" }.to_owned(),
+            self.score.service_tasks.to_string(),
+            self.score.tasks.to_string(),
+            quantity::cpus_text(self.score.free_cpu),
+            self.score.free_memory.to_string(),
+            remark,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_node_has_its_reason_or_its_rank() {
+        let node = |id: u32, name: &str, refusals: &[&str]| {
+            json!({
+                "NodeID": format!("{id:025}"), "Hostname": name, "Refusals": refusals,
+                "Score": {
+                    "Preferences": [], "LastChoice": false, "ServiceTasks": 1, "Tasks": 2,
+                    "FreeCPUMilli": 1500, "FreeMemoryBytes": 1 << 20
+                }
+            })
+        };
+        let explanation: Explanation = serde_json::from_value(json!({
+            "ServiceID": "0".repeat(25), "ServiceName": "web", "Refusal": "",
+            "Waiting": [], "Nodes": [node(1, "alpha", &[]), node(2, "beta", &["is drained"])]
+        }))
+        .expect("is an explanation");
+        let want = "\
+One more task of web would run on alpha.
+
+NODE           HOSTNAME   FITS   OWN TASKS   ALL TASKS   FREE CPU   FREE MEMORY   REMARK
+000000000000   alpha      yes    1           2           1.5        1MiB
+000000000000   beta       no     1           2           1.5        1MiB          is drained";
+        assert_eq!(explanation.text(), want);
+    }
+}

@@ -1,0 +1,76 @@
+//! `swarm service ls`.
+
+use clap::Args;
+use serde::Serialize;
+use swarm_node::api::types::ServiceEntry;
+
+use crate::client::Client;
+use crate::commands::list_query;
+use crate::exit::Failure;
+use crate::output::list::{self, Column, Cut, ListOptions, Row};
+
+/// Options of `swarm service ls`.
+///
+/// Filters: id, name, label, mode.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm service ls\n  \
+    swarm service ls --filter label=team=a --format '{{.Name}} {{.Replicas}}'")]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    list: ListOptions,
+}
+
+const COLUMNS: [Column; 6] = [
+    ("ID", "ID", Cut::Id),
+    ("Name", "NAME", Cut::No),
+    ("Mode", "MODE", Cut::No),
+    ("Replicas", "REPLICAS", Cut::No),
+    ("Image", "IMAGE", Cut::Text),
+    ("Ports", "PORTS", Cut::No),
+];
+
+/// One service of the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServiceRow {
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    mode: &'static str,
+    replicas: String,
+    image: String,
+    ports: String,
+}
+
+impl Row for ServiceRow {}
+
+impl From<ServiceEntry> for ServiceRow {
+    fn from(entry: ServiceEntry) -> Self {
+        let (service, status) = (entry.service, entry.service_status);
+        let removing = if service.removing { " (removing)" } else { "" };
+        Self {
+            id: service.id.to_string(),
+            name: service.spec.name.to_string(),
+            mode: service.spec.mode.word(),
+            replicas: format!("{}/{}{removing}", status.running_tasks, status.desired_tasks),
+            image: service.spec.task_template.runtime.image(),
+            ports: String::new(),
+        }
+    }
+}
+
+impl Ls {
+    /// Lists the services, by name.
+    ///
+    /// # Errors
+    /// When no node answers or a filter is unknown.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let filters = self.list.query();
+        let query = list_query(filters.as_deref(), self.list.stale);
+        let mut services: Vec<ServiceEntry> = client.get("/v1/services", &query).await?;
+        services.sort_by(|a, b| a.service.spec.name.cmp(&b.service.spec.name));
+        let rows: Vec<_> = services.into_iter().map(ServiceRow::from).collect();
+        list::show(&rows, &COLUMNS, &self.list.show)
+    }
+}

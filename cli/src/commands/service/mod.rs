@@ -1,0 +1,99 @@
+//! `swarm service`: programs that the cluster keeps running.
+
+mod convergence;
+mod create;
+mod explain;
+mod inspect;
+mod logs;
+mod ls;
+mod options;
+mod ps;
+mod rm;
+mod scale;
+mod update;
+mod update_lists;
+mod wait;
+
+use clap::Subcommand;
+use swarm_model::config::Config;
+use swarm_model::runtime::ConfigReference;
+
+use crate::args::Global;
+use crate::client::{Client, encode};
+use crate::exit::Failure;
+use crate::parse::config_mount::ConfigMount;
+
+pub(crate) use wait::{WaitOptions, wait_until_running};
+
+/// Manage services.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
+    swarm service ps web\n  \
+    swarm service scale web=5\n  \
+    swarm service logs -f web")]
+pub(crate) enum Service {
+    /// Create a service and wait until it runs
+    Create(Box<create::Create>),
+    /// Show why tasks are where they are, or nowhere
+    Explain(explain::Explain),
+    /// Show all about services, as JSON
+    Inspect(inspect::Inspect),
+    /// Show what the tasks of a service, or one task, wrote
+    Logs(logs::Logs),
+    /// List the services
+    #[command(visible_alias = "list")]
+    Ls(ls::Ls),
+    /// List the tasks of services
+    Ps(ps::Ps),
+    /// Remove services and end their tasks
+    #[command(visible_alias = "remove")]
+    Rm(rm::Rm),
+    /// Set the number of replicas
+    Scale(scale::Scale),
+    /// Change a service and wait until the change runs
+    Update(Box<update::Update>),
+}
+
+impl Service {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// What the node refused, or that it does not answer.
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
+        let client = &global.client()?;
+        match self {
+            Self::Create(command) => command.run(client, global).await,
+            Self::Explain(command) => command.run(client).await,
+            Self::Inspect(command) => command.run(client).await,
+            Self::Logs(command) => command.run(client).await,
+            Self::Ls(command) => command.run(client).await,
+            Self::Ps(command) => command.run(client).await,
+            Self::Rm(command) => command.run(client).await,
+            Self::Scale(command) => command.run(client, global).await,
+            Self::Update(command) => command.run(client, global).await,
+        }
+    }
+}
+
+/// The API path of a service.
+pub(crate) fn path(reference: &str) -> String {
+    format!("/v1/services/{}", encode(reference))
+}
+
+/// Finds the configs that mounts name.
+async fn resolve(client: &Client, mounts: &[ConfigMount]) -> Result<Vec<ConfigReference>, Failure> {
+    let mut references = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let config: Config = client.get(&crate::commands::config::path(&mount.source), &[]).await?;
+        references.push(ConfigReference {
+            config: config.id,
+            name: config.spec.name.to_string(),
+            target: mount.target.clone(),
+            uid: mount.uid,
+            gid: mount.gid,
+            mode: mount.mode,
+        });
+    }
+    Ok(references)
+}

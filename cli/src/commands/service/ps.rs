@@ -1,0 +1,58 @@
+//! `swarm service ps`.
+
+use clap::Args;
+use swarm_node::api::types::{ServiceEntry, TaskEntry};
+
+use super::path;
+use crate::client::Client;
+use crate::commands::{list_query, stale_query, tasks};
+use crate::exit::Failure;
+use crate::output::list::{self, ListOptions, filters_json};
+
+/// Options of `swarm service ps`.
+///
+/// Shows each slot's task and, below it, the tasks before it. ERROR says why a task ended, or why it
+/// waits. Filters: id, name, node, label, desired-state.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm service ps web\n  \
+    swarm service ps web --filter desired-state=running\n  \
+    swarm service ps web --format '{{.Name}} {{.Node}} {{.CurrentState}}'")]
+pub(crate) struct Ps {
+    /// Names or ids
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<String>,
+    #[command(flatten)]
+    list: ListOptions,
+}
+
+impl Ps {
+    /// Lists the tasks of the services that exist, then fails for those that do not.
+    ///
+    /// # Errors
+    /// When a service does not exist, or no node answers.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let mut filters = self.list.filters.clone();
+        let mut failed = None;
+        let mut any = false;
+        for reference in &self.services {
+            let stale = stale_query(self.list.stale);
+            match client.get::<ServiceEntry>(&path(reference), stale).await {
+                Ok(entry) => {
+                    any = true;
+                    filters.push(("service".to_owned(), entry.service.id.to_string()));
+                }
+                Err(failure) => {
+                    failed.get_or_insert(failure);
+                }
+            }
+        }
+        if any {
+            let filters = filters_json(&filters);
+            let query = list_query(filters.as_deref(), self.list.stale);
+            let tasks: Vec<TaskEntry> = client.get("/v1/tasks", &query).await?;
+            list::show(&tasks::rows(tasks), &tasks::COLUMNS, &self.list.show)?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

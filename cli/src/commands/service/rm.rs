@@ -1,0 +1,34 @@
+//! `swarm service rm`.
+
+use clap::Args;
+
+use super::path;
+use crate::client::Client;
+use crate::exit::{Failure, for_each};
+use crate::output::line;
+
+/// Options of `swarm service rm`.
+///
+/// The service's tasks get their stop signal and their grace period; the name is free when the last
+/// one has ended.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  swarm service rm web api")]
+pub(crate) struct Rm {
+    /// Names or ids
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+impl Rm {
+    /// Removes the services and shows what was named.
+    ///
+    /// # Errors
+    /// As the first service that failed; the others are removed.
+    pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        for_each(&self.services, async |service| {
+            client.delete(&path(&service), &[]).await?;
+            line(&service)
+        })
+        .await
+    }
+}

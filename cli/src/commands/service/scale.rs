@@ -1,0 +1,63 @@
+//! `swarm service scale`.
+
+use clap::Args;
+use swarm_node::api::types::ServiceEntry;
+
+use super::update::{set_replicas, write};
+use super::{WaitOptions, path};
+use crate::args::Global;
+use crate::client::Client;
+use crate::exit::{Failure, for_each};
+
+/// Options of `swarm service scale`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  swarm service scale web=5\n  swarm service scale -d web=0 api=2"
+)]
+pub(crate) struct Scale {
+    /// Services and their numbers of replicas
+    #[arg(required = true, value_name = "SERVICE=N", value_parser = target)]
+    targets: Vec<(String, u32)>,
+    #[command(flatten)]
+    wait: WaitOptions,
+}
+
+fn target(text: &str) -> Result<(String, u32), String> {
+    let hint = || format!("\"{text}\" is not SERVICE=N, like web=3");
+    let (service, number) = text.rsplit_once('=').ok_or_else(hint)?;
+    let number = number.parse().map_err(|_nan| hint())?;
+    if service.is_empty() { Err(hint()) } else { Ok((service.to_owned(), number)) }
+}
+
+impl Scale {
+    /// Scales each service, one after the other, and waits until its tasks run.
+    ///
+    /// # Errors
+    /// As the first service that failed; the others are scaled.
+    pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
+        let services: Vec<_> = self.targets.iter().map(|(service, _)| service.clone()).collect();
+        let mut numbers = self.targets.iter().map(|(_, number)| *number);
+        for_each(&services, async |service| {
+            let number = numbers.next().unwrap_or_default();
+            let entry: ServiceEntry = client.get(&path(&service), &[]).await?;
+            let mut spec = (*entry.service.spec).clone();
+            set_replicas(&mut spec, number)?;
+            spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+            write(client, global, &entry, &spec, &self.wait).await
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_service_and_number() {
+        assert_eq!(target("web=3"), Ok(("web".to_owned(), 3)));
+        for text in ["web", "web=", "=3", "web=-1", "web=x"] {
+            assert!(target(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `swarm service update`.
+
+use clap::Args;
+use swarm_model::runtime::RuntimeSpec;
+use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_node::api::types::{ServiceEntry, Written};
+
+use super::options::TemplateOptions;
+use super::update_lists::UpdateLists;
+use super::{WaitOptions, path, resolve, wait_until_running};
+use crate::args::Global;
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::output;
+use crate::parse::words;
+
+/// Options of `swarm service update`.
+///
+/// Tasks are replaced one after the other when the change concerns them, each new one first. Name and
+/// mode cannot change. When somebody else changes the service at the same moment, this fails with exit
+/// code 4 and changes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm service update --env-add MODE=slow --env-rm OLD web\n  \
+    swarm service update web -- /usr/bin/web --port 81\n  \
+    swarm service update --args '--port 81' web\n  \
+    swarm service update --force web        # replace all tasks")]
+pub(crate) struct Update {
+    /// Name or id
+    service: String,
+    /// Number of tasks
+    #[arg(long, value_name = "N")]
+    replicas: Option<u32>,
+    /// Replace all tasks though nothing changed for them
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    wait: WaitOptions,
+    /// New arguments of the same program, split as a shell would
+    #[arg(long, value_name = "ARGS", value_parser = arguments, conflicts_with = "command")]
+    #[arg(allow_hyphen_values = true, help_heading = "Process")]
+    args: Option<Arguments>,
+    #[command(flatten)]
+    lists: UpdateLists,
+    #[command(flatten)]
+    template: TemplateOptions,
+    /// New program and arguments, behind --
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Words of one option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Arguments(Vec<String>);
+
+fn arguments(text: &str) -> Result<Arguments, String> {
+    words::split(text).map(Arguments)
+}
+
+impl Update {
+    /// Changes the service, shows what was named and waits until the change runs.
+    ///
+    /// # Errors
+    /// A wrong option, what the node refused, or the time-out.
+    pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
+        let entry: ServiceEntry = client.get(&path(&self.service), &[]).await?;
+        let old = &entry.service.spec;
+        let configs = resolve(client, &self.lists.config_add).await?;
+        let (reference, wait) = (self.service.clone(), self.wait.clone());
+        let mut spec = self.changed(old)?;
+        let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+        process.configs.retain(|old| configs.iter().all(|new| new.target != old.target));
+        process.configs.extend(configs);
+        if spec == **old {
+            return Err(Failure::usage(format!(
+                "nothing to change: service {reference} is like that already; --force replaces \
+                 its tasks, `swarm service update --help` shows all options"
+            )));
+        }
+        write(client, global, &entry, &spec, &wait).await?;
+        Ok(())
+    }
+
+    /// The service's spec with the options put in.
+    fn changed(self, old: &ServiceSpec) -> Result<ServiceSpec, Failure> {
+        let mut spec = old.clone();
+        if let Some(replicas) = self.replicas {
+            set_replicas(&mut spec, replicas)?;
+        }
+        spec.task_template.force_update += u64::from(self.force);
+        self.template.apply(&mut spec.task_template);
+        self.lists.apply(&mut spec)?;
+        let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+        if let Some(Arguments(arguments)) = self.args {
+            process.command.truncate(1);
+            process.command.extend(arguments);
+        }
+        if !self.command.is_empty() {
+            process.command = self.command;
+        }
+        spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(spec)
+    }
+}
+
+/// Sets the number of replicas of a replicated service.
+///
+/// # Errors
+/// For a global one.
+pub(super) fn set_replicas(spec: &mut ServiceSpec, number: u32) -> Result<(), Failure> {
+    match &mut spec.mode {
+        ServiceMode::Replicated { replicas } => {
+            *replicas = number;
+            Ok(())
+        }
+        ServiceMode::Global {} => {
+            let name = &spec.name;
+            let message = format!("service {name} is global: each node that fits runs one task");
+            Err(Failure::usage(message))
+        }
+    }
+}
+
+/// Writes the new spec of `entry` if nobody changed it meanwhile, shows its name and waits.
+///
+/// # Errors
+/// What the node refused, or the time-out.
+pub(super) async fn write(
+    client: &Client,
+    global: &Global,
+    entry: &ServiceEntry,
+    spec: &ServiceSpec,
+    wait: &WaitOptions,
+) -> Result<(), Failure> {
+    let id = entry.service.id.to_string();
+    let version = entry.service.meta.version.to_string();
+    let target = format!("{}/update", path(&id));
+    let written: Written = client.post(&target, &[("version", &version)], spec).await?;
+    output::line(spec.name.as_str())?;
+    if wait.detach {
+        written.warnings.iter().for_each(|warning| output::warning(warning));
+        return Ok(());
+    }
+    wait_until_running(client, global, &id, wait).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn old() -> ServiceSpec {
+        serde_json::from_value(serde_json::json!({
+            "Name": "web", "Labels": {"a": "1"}, "Mode": {"Replicated": {"Replicas": 2}},
+            "TaskTemplate": {
+                "Runtime": {"Process": {
+                    "Command": ["/bin/web", "-p", "80"], "Env": {"A": "1", "B": "2"},
+                    "User": "nobody", "Groups": ["audio"]
+                }},
+                "Resources": {"Limits": {"MemoryBytes": 67_108_864}},
+                "Placement": {"Constraints": ["node.role==worker"]}
+            }
+        }))
+        .expect("is a spec")
+    }
+
+    fn changed(options: &[&str]) -> Result<ServiceSpec, Failure> {
+        let line = ["swarm", "service", "update", "web"].iter().chain(options);
+        let cli = crate::args::Cli::try_parse_from(line).expect("is a command line");
+        let crate::args::Command::Service(super::super::Service::Update(update)) = cli.command
+        else {
+            unreachable!("the line says service update")
+        };
+        update.changed(&old())
+    }
+
+    fn process(spec: &ServiceSpec) -> &swarm_model::runtime::ProcessSpec {
+        let RuntimeSpec::Process(process) = &spec.task_template.runtime;
+        process
+    }
+
+    #[test]
+    fn without_options_nothing_changes() {
+        assert_eq!(changed(&[]), Ok(old()));
+    }
+
+    #[test]
+    fn lists_are_added_to_and_removed_from() {
+        let spec = changed(&[
+            "--env-add",
+            "C=3",
+            "--env-rm",
+            "A",
+            "--label-add",
+            "b=2",
+            "--label-rm",
+            "a",
+            "--group-add",
+            "video",
+            "--group-rm",
+            "audio",
+            "--constraint-rm",
+            "node.role==worker",
+            "--constraint-add",
+            "node.labels.zone!=b",
+        ])
+        .expect("is valid");
+        let names: Vec<_> = process(&spec).env.keys().map(String::as_str).collect();
+        assert_eq!(names, ["B", "C"]);
+        assert_eq!(process(&spec).groups, ["video"]);
+        assert_eq!(spec.labels.keys().collect::<Vec<_>>(), ["b"]);
+        let constraints = &spec.task_template.placement.constraints;
+        assert_eq!(constraints.len(), 1);
+        assert_eq!(constraints[0].to_string(), "node.labels.zone!=b");
+    }
+
+    #[test]
+    fn args_keep_the_program_and_a_command_replaces_it() {
+        let spec = changed(&["--args", "-p 81 'a b'"]).expect("is valid");
+        assert_eq!(process(&spec).command, ["/bin/web", "-p", "81", "a b"]);
+        let spec = changed(&["--", "/bin/other", "-x"]).expect("is valid");
+        assert_eq!(process(&spec).command, ["/bin/other", "-x"]);
+    }
+
+    #[test]
+    fn empty_and_zero_take_away() {
+        let spec = changed(&["--user", "", "--limit-memory", "0"]).expect("is valid");
+        assert_eq!(process(&spec).user, None);
+        assert_eq!(spec.task_template.resources.limits.memory, None);
+    }
+
+    #[test]
+    fn force_changes_the_template() {
+        let spec = changed(&["--force"]).expect("is valid");
+        assert_eq!(spec.task_template.force_update, 1);
+    }
+
+    #[test]
+    fn invalid_results_are_usage_errors() {
+        let failure = changed(&["--workdir", "relative"]).expect_err("not absolute");
+        assert_eq!(failure.exit, crate::exit::Exit::Usage);
+    }
+}
