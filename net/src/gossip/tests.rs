@@ -1,6 +1,7 @@
 //! Gossip finds the dead quickly, slanders nobody, and tells everyone everything.
 
 mod live;
+mod mesh;
 mod world;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use swarm_model::id::TaskId;
 
 use super::members::Liveness;
 use super::status::StatusKey;
+use crate::frame;
 use world::{World, addr, node};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -71,7 +73,7 @@ fn nobody_is_slandered_on_a_lossy_or_slow_network() {
         for seed in 0..SEEDS / 2 {
             let mut world = up(7, seed);
             (world.loss, world.delay, world.jitter) = (loss, delay, jitter);
-            world.run(120 * SECOND);
+            world.run(60 * SECOND);
             assert!(world.downs.is_empty(), "seed {seed}, {loss} {delay:?}: {:?}", world.downs);
         }
     }
@@ -131,6 +133,59 @@ fn a_restarted_node_is_itself_again_at_once_whatever_number_it_drew() {
         world.run(10 * SECOND);
         assert!(world.downs.is_empty(), "seed {seed}: {:?}", world.downs);
     }
+}
+
+#[test]
+fn a_node_that_restarts_over_and_over_never_has_to_catch_up_with_its_past() {
+    let mut world = up(4, 1);
+    for _ in 0..60 {
+        world.kill(0);
+        world.run(Duration::from_millis(50));
+        world.start(0);
+        let took = world.run_until(5 * SECOND, World::all_alive);
+        assert!(took < SECOND / 2, "{took:?}");
+    }
+}
+
+#[test]
+fn a_restarted_node_that_knows_nobody_is_found_by_its_peers() {
+    let mut world = up(3, 1);
+    world.kill(0);
+    world.start_alone(0);
+    assert!(world.run_until(5 * SECOND, World::all_alive) < SECOND);
+    assert!(world.downs.is_empty(), "{:?}", world.downs);
+}
+
+#[test]
+fn a_node_that_pauses_for_a_second_objects_in_time_in_a_large_cluster() {
+    for seed in 0..SEEDS / 2 {
+        let mut world = up(20, seed);
+        world.loss = 0.2;
+        for paused in 0..3 {
+            world.freeze(paused);
+            world.run(6 * SECOND / 5);
+            world.thaw(paused);
+            world.run(5 * SECOND);
+        }
+        assert!(world.downs.is_empty(), "seed {seed}: {:?}", world.downs);
+    }
+}
+
+#[test]
+fn a_death_that_is_only_hearsay_is_a_suspicion() {
+    let mut mourning = up(4, 1);
+    mourning.kill(2);
+    mourning.run(8 * SECOND);
+    assert_eq!(mourning.liveness(0, 2), Some(Liveness::Down));
+    let hearsay = frame::encode(&mourning.core(0).sync_request());
+    // The same seed has the same lives: there, node 2 lives on.
+    let mut world = up(4, 1);
+    let heard = world.step(node(1), |core, now| core.handle_sync(now, node(0), &hearsay));
+    heard.expect("sound");
+    assert_eq!(world.liveness(1, 2), Some(Liveness::Suspect));
+    world.run(5 * SECOND);
+    assert!(world.all_alive());
+    assert!(world.downs.is_empty(), "{:?}", world.downs);
 }
 
 #[test]

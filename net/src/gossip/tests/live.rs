@@ -17,9 +17,9 @@ use crate::sim::Network;
 use crate::task::TaskGroup;
 use crate::transport::{Caller, Handler, Members, Membership, MessageStream, Peer};
 
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
-struct Everybody;
+pub(super) struct Everybody;
 
 impl Members for Everybody {
     fn membership(&self, _node: NodeId) -> Membership {
@@ -28,7 +28,13 @@ impl Members for Everybody {
 }
 
 #[derive(Default)]
-struct Route(OnceLock<Gossip>);
+pub(super) struct Route(OnceLock<Gossip>);
+
+impl Route {
+    pub(super) fn set(&self, gossip: Gossip) {
+        self.0.set(gossip).expect("set once");
+    }
+}
 
 impl Handler for Route {
     fn call(
@@ -74,7 +80,7 @@ fn start(network: &Network, index: usize, life: u128, tasks: &TaskGroup) -> Goss
     let config = GossipConfig::default();
     let seed = u64::try_from(life).expect("small");
     let gossip = Gossip::start(config, node(index), incarnation, addr, transport, seed, tasks);
-    route.0.set(gossip.clone()).expect("set once");
+    route.set(gossip.clone());
     gossip
 }
 
@@ -83,7 +89,7 @@ fn peers(network: &Network, size: usize) -> Vec<(NodeId, SocketAddr)> {
     (0..size).map(peer).collect()
 }
 
-async fn sees(gossip: &Gossip, peer: usize, wanted: Liveness, life: Option<u128>) {
+pub(super) async fn sees(gossip: &Gossip, peer: usize, wanted: Liveness, life: Option<u128>) {
     let mut members = gossip.members();
     let seen = members.wait_for(|view| {
         view.get(&node(peer)).is_some_and(|info| {

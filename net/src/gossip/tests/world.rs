@@ -77,8 +77,15 @@ impl World {
         world
     }
 
-    /// A new process of this node.
+    /// A new process of this node, which knows its peers.
     pub(super) fn start(&mut self, index: usize) {
+        self.start_alone(index);
+        let peers = (0..self.size).map(|index| (node(index), addr(index))).collect();
+        self.step(node(index), |core, now| core.seed_peers(now, peers));
+    }
+
+    /// A new process of this node, which knows nobody.
+    pub(super) fn start_alone(&mut self, index: usize) {
         // Odd lives have small incarnations: the later life may well be the lower number.
         self.lives += 1;
         let incarnation = Incarnation::from_raw(if self.lives.is_multiple_of(2) {
@@ -94,8 +101,6 @@ impl World {
         let core = Core::new(GossipConfig::default(), me, self.rng.random(), times);
         let fresh = Node { core, view: MemberView::default(), frozen: None };
         self.nodes.insert(node(index), fresh);
-        let peers = (0..self.size).map(|index| (node(index), addr(index))).collect();
-        self.step(node(index), |core, now| core.seed_peers(now, peers));
     }
 
     pub(super) fn kill(&mut self, index: usize) {
@@ -106,8 +111,10 @@ impl World {
         self.nodes.get_mut(&node(index)).expect("runs").frozen = Some(Vec::new());
     }
 
+    /// The process runs again; its timers, all late, come before what waits in its socket.
     pub(super) fn thaw(&mut self, index: usize) {
         let id = node(index);
+        self.step(id, Core::tick);
         let waiting = self.nodes.get_mut(&id).expect("exists").frozen.take().unwrap_or_default();
         for (from, payload) in waiting {
             self.step(id, |core, now| core.handle_datagram(now, from, &payload));
