@@ -66,6 +66,7 @@ impl Bench for MockBench {
     fn stubborn(&self) -> Vec<String> {
         vec!["stubborn".into()]
     }
+    async fn until_stubborn(&self, _task: TaskId) {}
     fn missing(&self) -> Vec<String> {
         vec!["missing".into()]
     }

@@ -187,7 +187,10 @@ impl Bench for ProcessBench {
     }
     fn stubborn(&self) -> Vec<String> {
         // The ignored signal is inherited by the program that is executed.
-        vec!["sh".into(), "-c".into(), "trap '' TERM; exec sleep 1000".into()]
+        vec!["sh".into(), "-c".into(), "trap '' TERM; echo deaf; exec sleep 1000".into()]
+    }
+    async fn until_stubborn(&self, task: TaskId) {
+        assert_eq!(self.first_line(task).await, "deaf");
     }
     fn missing(&self) -> Vec<String> {
         vec!["no-such-program-here".into()]
@@ -365,11 +368,11 @@ async fn lose_a_supervisor(mut bench: ProcessBench) {
     let [child, supervisor, program] = line.split(' ').collect::<Vec<_>>()[..] else {
         unreachable!()
     };
-    let waiting = bench.runtime.wait(task);
     kill(supervisor, Signal::KILL);
-    let exit = within(waiting).await;
+    wait_until("the program dies without any daemon", || !is_alive(program)).await;
+    let exit = within(bench.runtime.wait(task)).await;
     assert!(exit.is_lost(), "{exit:?}");
-    wait_until("program and child are dead", || !is_alive(program) && !is_alive(child)).await;
+    wait_until("the child is dead", || !is_alive(child)).await;
     bench.restart();
     let adopted = within(bench.runtime.adopt()).await.unwrap();
     assert_eq!(adopted[0].state, AdoptedState::Lost { rebooted: false });

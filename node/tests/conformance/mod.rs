@@ -27,6 +27,8 @@ pub(crate) trait Bench {
     fn exits(&self, code: i32) -> Vec<String>;
     /// A program that runs until it is killed.
     fn stubborn(&self) -> Vec<String>;
+    /// Waits until a task that runs it is deaf to other signals.
+    async fn until_stubborn(&self, task: TaskId);
     /// A program that this machine does not have.
     fn missing(&self) -> Vec<String>;
 }
@@ -70,6 +72,7 @@ pub(crate) async fn a_stopped_program_ends_by_the_signal_within_its_grace(bench:
 pub(crate) async fn a_stubborn_program_is_killed_after_its_grace(bench: impl Bench) {
     let runtime = bench.runtime();
     begin(&*runtime, Launch::new(bench.task(1), bench.stubborn())).await;
+    bench.until_stubborn(bench.task(1)).await;
     within(runtime.stop(bench.task(1), Signal::TERM, SHORT_GRACE)).await.expect("killed");
     assert_eq!(within(runtime.wait(bench.task(1))).await.signal, Some(Signal::KILL.number()));
 }
