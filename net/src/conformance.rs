@@ -22,7 +22,7 @@ use crate::transport::{
 };
 
 /// More than anything here takes, even on a busy machine.
-pub(crate) const LONG: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 
 /// Two nodes: one calls, the other answers with an [`Echo`].
