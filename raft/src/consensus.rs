@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     published: Published,
     status: watch::Receiver<Status>,
     service: Service,
+    contact: Contact,
     pub(crate) hint: Arc<Notify>,
 }
 
@@ -93,7 +94,8 @@ impl Consensus {
             transport: options.transport,
             published,
             status: status_reader,
-            service: Service::new(raft.clone(), contact),
+            service: Service::new(raft.clone(), contact.clone()),
+            contact,
             raft,
             hint,
         };
@@ -129,6 +131,11 @@ impl Consensus {
     /// What this node knows of the group right now.
     pub fn status_now(&self) -> Status {
         Status::read(&self.inner.raft.metrics().borrow_watched())
+    }
+
+    /// For how long nothing was heard from a leader. Of no meaning on the leader itself.
+    pub fn leader_silent(&self) -> Option<Duration> {
+        Some(self.inner.contact.last().elapsed())
     }
 
     /// Answers a member's call: a heartbeat, a vote, a pre-vote, a hand-over.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Data;
 use crate::id::{ConfigId, ServiceId, TaskId};
-use crate::meta::Term;
+use crate::meta::{Term, Version};
 use crate::task::{Slot, TaskTemplate};
 use crate::task_state::DesiredState;
 
@@ -41,19 +40,21 @@ pub struct Assignment {
     pub desired: DesiredState,
     /// Labels of this node, for templates.
     pub node_labels: BTreeMap<String, String>,
-    /// Contents of the configs that the template names.
-    pub configs: BTreeMap<ConfigId, Data>,
+    /// Versions of the configs that the template names. The contents come from the node's own
+    /// replica.
+    pub configs: BTreeMap<ConfigId, Version>,
 }
 
 /// A message of the leader to one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AssignmentMessage {
-    /// Everything the node has to do: what is not in here is to be ended and forgotten.
+    /// First message of a session: all tasks the node has. What is not named here is to be ended and
+    /// forgotten; what is new or changed follows in deltas.
     Full {
         /// Its order.
         generation: Generation,
-        /// All of it.
-        assignments: Vec<Assignment>,
+        /// The whole set.
+        tasks: Vec<TaskId>,
     },
     /// What changed since the message before (`sequence` - 1).
     Delta {

@@ -1,0 +1,161 @@
+//! The agent's main loop: takes the leader's messages and the ends of tasks, one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use swarm_model::assignment::{Assignment, AssignmentMessage, Generation};
+use swarm_model::id::TaskId;
+use swarm_model::task::TaskStatus;
+use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_state::store::AgentWrite;
+use tokio_util::sync::CancellationToken;
+
+use super::launch::Configs;
+use super::record::Record;
+use super::{Agent, ENDED_MAX, Entry, LEADER_PATIENCE, Life};
+
+/// How long a config may be behind its assignment: the replica follows within a heartbeat or two.
+const CONFIG_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Agent {
+    /// Runs until cancelled. Tasks go on without it.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut generation = Generation::default();
+        let patience = tokio::time::sleep(LEADER_PATIENCE);
+        tokio::pin!(patience);
+        let mut patient = true;
+        loop {
+            let mut ended = Vec::new();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                message = self.inputs.1.recv() => {
+                    let Some(message) = message else { return };
+                    if message.generation().term < generation.term {
+                        tracing::warn!(term = message.generation().term.0, "ignoring a deposed leader");
+                        continue;
+                    }
+                    generation = message.generation();
+                    self.take(message).await;
+                }
+                _ = self.ended.1.recv_many(&mut ended, ENDED_MAX) => self.note_ended(ended).await,
+                () = &mut patience, if patient => {
+                    patient = false;
+                    self.release(None);
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, message: AssignmentMessage) {
+        match message {
+            AssignmentMessage::Full { tasks, .. } => {
+                let named: BTreeSet<_> = tasks.into_iter().collect();
+                let missing =
+                    self.entries.keys().filter(|task| !named.contains(task)).copied().collect();
+                self.forget(missing).await;
+            }
+            AssignmentMessage::Delta { changed, removed, .. } => {
+                self.forget(removed).await;
+                self.assign(changed).await;
+            }
+        }
+    }
+
+    /// Starts what is held since the restart: all of it, or just `task`.
+    fn release(&mut self, task: Option<TaskId>) {
+        let held: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(id, entry)| {
+                matches!(entry.life, Life::Held(_)) && task.is_none_or(|only| only == **id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for task in held {
+            self.begin(task);
+        }
+    }
+
+    /// Keeps new and changed assignments, then acts on them.
+    async fn assign(&mut self, changed: Vec<Assignment>) {
+        let mut writes = Vec::new();
+        let mut begin = Vec::new();
+        for assignment in changed {
+            let task = assignment.task;
+            if let Some(entry) = self.entries.get_mut(&task) {
+                entry.forgotten = false;
+                if let Life::Live(desired) = &entry.life {
+                    desired.send_replace(assignment.desired);
+                }
+                entry.record.assignment = assignment;
+                writes.push(AgentWrite::Put(task, entry.record.encode()));
+                begin.push(task);
+                continue;
+            }
+            let configs = self.configs(&assignment).await;
+            let record = Record { assignment, configs, ended: None };
+            writes.push(AgentWrite::Put(task, record.encode()));
+            let life = Life::Held(super::Beginning::Fresh);
+            self.entries.insert(task, Entry { record, life, forgotten: false });
+            begin.push(task);
+        }
+        if !self.write(writes).await {
+            self.refuse(begin);
+            return;
+        }
+        for task in begin {
+            self.release(Some(task));
+        }
+    }
+
+    /// Says that new tasks cannot be kept here, so that they go elsewhere.
+    fn refuse(&mut self, tasks: Vec<TaskId>) {
+        for task in tasks {
+            if matches!(self.entries.get(&task), Some(Entry { life: Life::Held(_), .. })) {
+                self.entries.remove(&task);
+                let now = self.options.clock.now();
+                let status = TaskStatus::new(ObservedState::Failed, now, "not accepted");
+                let error = "the node cannot keep assignments: its disk is full or broken".into();
+                self.options.board.post(task, TaskStatus { error, ..status });
+            }
+        }
+    }
+
+    /// The contents of the configs that `assignment` names, from this node's replica.
+    async fn configs(&mut self, assignment: &Assignment) -> Configs {
+        let wanted = &assignment.configs;
+        let mut views = self.options.views.clone();
+        let complete = views.wait_for(|view| {
+            wanted.iter().all(|(id, version)| {
+                view.configs.get(id).is_some_and(|config| config.meta.version >= *version)
+            })
+        });
+        match tokio::time::timeout(CONFIG_PATIENCE, complete).await {
+            Ok(Ok(view)) => wanted
+                .keys()
+                .filter_map(|id| view.configs.get(id))
+                .map(|config| (config.id, config.spec.data.clone()))
+                .collect(),
+            Ok(Err(_)) | Err(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Ends and clears away what the leader does not name any more.
+    async fn forget(&mut self, tasks: Vec<TaskId>) {
+        let mut clear = Vec::new();
+        for task in tasks {
+            let Some(entry) = self.entries.get_mut(&task) else {
+                self.options.board.forget(task);
+                continue;
+            };
+            match &entry.life {
+                Life::Live(desired) => {
+                    entry.forgotten = true;
+                    desired.send_replace(DesiredState::Remove);
+                }
+                Life::Held(_) | Life::Ended => clear.push(task),
+            }
+        }
+        self.clear(clear).await;
+    }
+}

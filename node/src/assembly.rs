@@ -1,0 +1,274 @@
+//! Puts a node together from its parts. The parts may be real ones ([`crate::daemon`]) or simulated.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use swarm_model::clock::Clock;
+use swarm_model::command::{NewNode, Op};
+use swarm_model::id::{IdSource, Incarnation, TaskId};
+use swarm_model::node::{NodeDescription, NodeSpec, Role};
+use swarm_model::task::TaskStatus;
+use swarm_net::ca::Identity;
+use swarm_net::frame;
+use swarm_net::gossip::{Gossip, GossipConfig, StatusKey};
+use swarm_net::task::TaskGroup;
+use swarm_net::transport::Transport;
+use swarm_raft::{Consensus, News, Options, Tables, Timing};
+use swarm_state::feed::Feed;
+use swarm_state::store::Store;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::board::{Board, Whisper};
+use crate::agent::{self, Agent};
+use crate::config::{Bootstrap, NodeConfig, Peers};
+use crate::core::Core;
+use crate::keys::KeyRing;
+use crate::logs::LogStore;
+use crate::members::ReplicaMembers;
+use crate::node::Node;
+use crate::router::Router;
+use crate::runtime::Registry;
+use crate::session::MeshSessions;
+use crate::{leader, upkeep};
+
+/// How long the first node may take to become the leader of itself.
+const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything a node is made of.
+pub struct Parts {
+    /// Its settings.
+    pub config: NodeConfig,
+    /// Who it is.
+    pub identity: Identity,
+    /// A manager's keys.
+    pub keys: KeyRing,
+    /// Where it lives.
+    pub data_dir: PathBuf,
+    /// Where the others were last.
+    pub peers: Peers,
+    /// What it says of itself.
+    pub description: NodeDescription,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids.
+    pub ids: Box<dyn IdSource + Send>,
+    /// Its tables.
+    pub store: Store,
+    /// The way to others.
+    pub transport: Arc<dyn Transport>,
+    /// What the transport asks about members; follows the replica once that stands.
+    pub members: Arc<ReplicaMembers>,
+    /// What the transport hands calls to.
+    pub router: Arc<Router>,
+    /// How tasks run.
+    pub runtimes: Registry,
+    /// Where their output is.
+    pub logs: LogStore,
+    /// How long the cluster waits for its leader.
+    pub timing: Timing,
+    /// How often gossip probes.
+    pub gossip: GossipConfig,
+    /// Owns everything that runs.
+    pub tasks: TaskGroup,
+    /// Disk work on the caller's thread: for simulations.
+    pub inline_io: bool,
+    /// For choices that need no secrecy.
+    pub seed: u64,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Why a node does not stand.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// Agreement does not start.
+    #[error(transparent)]
+    Raft(#[from] swarm_raft::Error),
+    /// The agent does not start.
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    /// The new cluster's first command failed.
+    #[error("the cluster could not be set up: {0}")]
+    Bootstrap(String),
+}
+
+/// Starts a node. Its parts run until `parts.tasks` is shut down.
+///
+/// # Errors
+/// See [`AssemblyError`].
+pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
+    for (node, addr) in &parts.peers {
+        parts.transport.set_address(*node, *addr);
+    }
+    let incarnation = Incarnation::draw(&mut *parts.ids);
+    let Store { log, vote, meta, snapshots, agent_tasks } = parts.store;
+    let consensus = Consensus::start(Options {
+        node_id: parts.config.node_id,
+        timing: parts.timing,
+        snapshot_interval: parts.config.snapshot_interval,
+        tables: Tables { log, vote, meta, snapshots },
+        transport: parts.transport.clone(),
+        tasks: parts.tasks.clone(),
+        inline_io: parts.inline_io,
+        seed: parts.seed,
+    })
+    .await?;
+    let news = consensus.news();
+    parts.members.follow(consensus.views());
+    let gossip = Gossip::start(
+        parts.gossip,
+        parts.config.node_id,
+        incarnation,
+        parts.config.advertise,
+        parts.transport.clone(),
+        parts.seed,
+        &parts.tasks,
+    );
+    gossip.seed_peers(parts.peers.into_iter().collect());
+    let resources = frame::encode(&parts.description.resources);
+    if let Err(error) = gossip.publish(StatusKey::Resources, resources) {
+        tracing::warn!(%error, "resources not published");
+    }
+    let core = Arc::new(Core {
+        id: parts.config.node_id,
+        cluster_id: parts.config.cluster_id,
+        incarnation,
+        addr: parts.config.advertise,
+        data_dir: parts.data_dir,
+        description: parts.description,
+        started_at: parts.clock.now(),
+        clock: parts.clock,
+        ids: Mutex::new(parts.ids),
+        feed: Mutex::new(Feed::starting_after(consensus.view().revision)),
+        consensus,
+        transport: parts.transport,
+        gossip,
+        keys: parts.keys,
+        identity: watch::Sender::new(parts.identity),
+        logs: parts.logs,
+        leadership: watch::Sender::new(None),
+        tasks: parts.tasks,
+        dismissed: CancellationToken::new(),
+    });
+    parts.router.serve(core.clone());
+    core.tasks.spawn("event feed", feed(core.clone(), news));
+    core.tasks.spawn("leader", leader::run(core.clone()));
+    core.tasks.spawn("upkeep", upkeep::run(core.clone()));
+    if let Some(bootstrap) = &parts.config.bootstrap {
+        found_cluster(&core, bootstrap).await?;
+    }
+    start_agent(&core, agent_tasks, parts.runtimes).await?;
+    Ok(Node::new(core))
+}
+
+async fn start_agent(
+    core: &Arc<Core>,
+    table: swarm_state::store::AgentTable,
+    runtimes: Registry,
+) -> Result<(), AssemblyError> {
+    let board = Arc::new(Board::new(Arc::new(GossipWhisper(core.gossip.clone()))));
+    let agent = Agent::start(agent::Options {
+        node: core.id,
+        hostname: core.description.hostname.clone(),
+        table,
+        runtimes,
+        board: board.clone(),
+        views: core.consensus.views(),
+        clock: core.clock.clone(),
+        tasks: core.tasks.clone(),
+    })
+    .await?;
+    let inputs = agent.inputs();
+    let cancel = core.tasks.token();
+    core.tasks.spawn("agent", agent.run(cancel.clone()));
+    let opener = Arc::new(MeshSessions::new(core.clone()));
+    let status = core.consensus.status();
+    let session = agent::session::run(opener, status, board, inputs, cancel);
+    core.tasks.spawn("session", session);
+    Ok(())
+}
+
+/// Makes this node the first of a new cluster, unless it is already.
+async fn found_cluster(core: &Arc<Core>, bootstrap: &Bootstrap) -> Result<(), AssemblyError> {
+    match core.consensus.bootstrap().await {
+        Ok(()) | Err(swarm_raft::Error::AlreadyBootstrapped) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let fault = |error: &dyn std::fmt::Display| AssemblyError::Bootstrap(error.to_string());
+    let mut status = core.consensus.status();
+    let leading = status.wait_for(|status| status.is_leader() || status.voters.len() > 1);
+    match tokio::time::timeout(BOOTSTRAP_PATIENCE, leading).await {
+        Ok(Ok(status)) if !status.is_leader() => return Ok(()),
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return Err(fault(&error)),
+        Err(error) => return Err(fault(&error)),
+    }
+    if core.consensus.view().cluster.is_some() {
+        return Ok(());
+    }
+    let availability = bootstrap.availability;
+    let op = Op::InitCluster {
+        id: core.cluster_id,
+        spec: bootstrap.spec.clone(),
+        ca_certificate: core.identity.borrow().ca_der().to_vec(),
+        node: NewNode {
+            id: core.id,
+            spec: NodeSpec { role: Role::Manager, availability, labels: BTreeMap::new() },
+            description: core.description.clone(),
+            addr: core.addr.to_string(),
+            token: None,
+        },
+    };
+    let applied = core.consensus.propose(&core.own_command(op)).await?;
+    match applied.outcome {
+        Ok(_) | Err(swarm_model::outcome::Rejection::AlreadyInitialised) => Ok(()),
+        Err(rejection) => Err(fault(&rejection)),
+    }
+}
+
+/// Keeps the newest events for watchers.
+async fn feed(core: Arc<Core>, mut news: broadcast::Receiver<Arc<News>>) {
+    let cancel = core.tasks.token();
+    loop {
+        let item = tokio::select! {
+            () = cancel.cancelled() => return,
+            item = news.recv() => item,
+        };
+        let mut feed = core.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        match item.as_deref() {
+            Ok(News::Applied { events, .. }) => feed.push(events.iter().cloned()),
+            Ok(News::Replaced { at }) => *feed = Feed::starting_after(*at),
+            Err(RecvError::Lagged(_)) => {
+                *feed = Feed::starting_after(core.consensus.view().revision);
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Lets gossip carry task statuses past a leader that cannot be reached.
+#[derive(Debug)]
+struct GossipWhisper(Gossip);
+
+impl Whisper for GossipWhisper {
+    fn publish(&self, task: TaskId, status: &TaskStatus) {
+        let value: Bytes = frame::encode(status);
+        // A full map is no harm: the session tells the leader everything.
+        if let Err(error) = self.0.publish(StatusKey::Task(task), value) {
+            tracing::debug!(task_id = %task, %error, "status not gossiped");
+        }
+    }
+
+    fn retract(&self, task: TaskId) {
+        self.0.retract(StatusKey::Task(task));
+    }
+}

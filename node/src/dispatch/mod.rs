@@ -1,0 +1,7 @@
+//! From the leader to the agents: each node's share of the view, streamed as differences.
+//!
+//! The leader's end of a session is `session`, the agent's end lives in `agent`.
+
+pub mod assignments;
+pub mod session;
+pub mod wire;

@@ -1,0 +1,194 @@
+//! How a node becomes a member: what it asks, what it is given, and who decides.
+//!
+//! The token is checked here; the certificate is signed here; that there is a new member is agreed on
+//! through Raft before it is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use swarm_model::cluster::Cluster;
+use swarm_model::command::{NewNode, Op};
+use swarm_model::id::{ClusterId, NodeId, TokenId};
+use swarm_model::node::{Availability, NodeDescription, NodeSpec, Role};
+use swarm_model::units::Timestamp;
+use swarm_net::ca::JoinToken;
+use swarm_net::frame;
+use swarm_net::rpc::{Refusal, RefusalCode};
+use swarm_raft::Error;
+
+use crate::config::Peers;
+use crate::core::Core;
+use crate::keys::ManagerKeys;
+
+/// How far a joining node's clock may be off.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+/// What a new node asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The secret of its token.
+    pub secret: [u8; 16],
+    /// A certificate request for its key, DER.
+    pub certificate_request: Vec<u8>,
+    /// What it says of itself.
+    pub description: NodeDescription,
+    /// Whether it takes tasks.
+    pub availability: Availability,
+    /// Where peers reach it; with an unspecified address, the one that its packets come from.
+    pub advertise: SocketAddr,
+    /// Its wall clock.
+    pub now: Timestamp,
+}
+
+/// What it is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinGrant {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// Its id.
+    pub node_id: NodeId,
+    /// Its role, by the token.
+    pub role: Role,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// The CA's certificate, DER.
+    pub ca_certificate: Vec<u8>,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// The other members.
+    pub peers: Peers,
+    /// Log entries between snapshots.
+    pub snapshot_interval: u64,
+    /// For managers: [`ManagerKeys::encode`].
+    pub manager_keys: Option<Bytes>,
+}
+
+fn refuse(code: RefusalCode, message: impl Into<String>) -> Refusal {
+    Refusal::new(code, message)
+}
+
+/// Answers a node that wants to join; `from` is where its packets come from.
+///
+/// # Errors
+/// When this node does not lead (the detail tells the leader's address), or for what is wrong with the
+/// request. Nothing was changed then.
+pub async fn serve(core: Arc<Core>, from: SocketAddr, body: Bytes) -> Result<Bytes, Refusal> {
+    let request: JoinRequest =
+        frame::decode(&body).map_err(|error| refuse(RefusalCode::Malformed, error.to_string()))?;
+    let leader = core.leader();
+    if leader != Some(core.id) {
+        return Err(elsewhere(&core, leader));
+    }
+    let keys = core.keys.keys().ok_or_else(|| {
+        refuse(RefusalCode::Unavailable, "the leader has no CA key yet: try again shortly")
+    })?;
+    check_clock(&core, request.now)?;
+    let view = core.consensus.view();
+    let cluster = view.cluster.as_deref().ok_or_else(|| {
+        refuse(RefusalCode::Unavailable, "the cluster is still being set up: try again")
+    })?;
+    let (role, token) = open_token(cluster, &keys, &request.secret, core.clock.now())?;
+    let mut addr = request.advertise;
+    if addr.ip().is_unspecified() {
+        addr.set_ip(from.ip());
+    }
+    let validity = Duration::from_millis(cluster.spec.cert_expiry_ms);
+    let node_id = NodeId::from_raw(core.draw());
+    let certificate = keys
+        .root
+        .issue(&request.certificate_request, node_id, role, core.clock.now(), validity)
+        .map_err(|error| refuse(RefusalCode::Invalid, error.to_string()))?;
+    let spec = NodeSpec { role, availability: request.availability, labels: BTreeMap::new() };
+    let (description, addr_text) = (request.description, addr.to_string());
+    let node = NewNode { id: node_id, spec, description, addr: addr_text, token };
+    add(&core, node).await?;
+    let mut peers: Peers = view
+        .nodes
+        .values()
+        .filter_map(|node| node.status.addr.parse().ok().map(|addr| (node.id, addr)))
+        .collect();
+    peers.insert(core.id, core.addr);
+    let grant = JoinGrant {
+        cluster_id: core.cluster_id,
+        node_id,
+        role,
+        certificate,
+        ca_certificate: keys.root.cert_der().to_vec(),
+        addr,
+        peers,
+        snapshot_interval: cluster.spec.snapshot_interval,
+        manager_keys: (role == Role::Manager).then(|| keys.encode()),
+    };
+    Ok(frame::encode(&grant))
+}
+
+fn elsewhere(core: &Core, leader: Option<NodeId>) -> Refusal {
+    let addr = leader.and_then(|leader| core.transport.address(leader));
+    match addr {
+        Some(addr) => refuse(RefusalCode::NotLeader, format!("the leader is at {addr}"))
+            .with_detail(frame::encode(&addr)),
+        None => refuse(
+            RefusalCode::Unavailable,
+            "the cluster has no leader right now: check `swarm status` on a member, then try again",
+        ),
+    }
+}
+
+fn check_clock(core: &Core, theirs: Timestamp) -> Result<(), Refusal> {
+    let ours = core.clock.now();
+    let apart = ours.since(theirs).max(theirs.since(ours));
+    if apart <= CLOCK_TOLERANCE {
+        return Ok(());
+    }
+    let message = format!(
+        "the clock of the joining node is {} s away from the cluster's ({theirs} against {ours}): \
+         set it, then join again",
+        apart.as_secs()
+    );
+    Err(refuse(RefusalCode::Invalid, message))
+}
+
+/// What a token's secret makes of its bearer.
+fn open_token(
+    cluster: &Cluster,
+    keys: &ManagerKeys,
+    secret: &[u8; 16],
+    now: Timestamp,
+) -> Result<(Role, Option<TokenId>), Refusal> {
+    let given = JoinToken::new(keys.root.digest(), *secret);
+    for role in [Role::Worker, Role::Manager] {
+        if given.opens(&keys.secret.token_secret(role, cluster.tokens.of(role))) {
+            return Ok((role, None));
+        }
+    }
+    let hashed = digest(&SHA256, secret);
+    let limited = cluster
+        .limited_tokens
+        .iter()
+        .find(|(_, token)| token.secret_sha256 == *hashed.as_ref())
+        .filter(|(_, token)| token.expires_at.is_none_or(|end| end > now));
+    match limited {
+        Some((id, token)) => Ok((token.role, Some(*id))),
+        None => Err(refuse(
+            RefusalCode::Invalid,
+            "the join token is not valid (any more): get a new one with `swarm join-token` on a \
+             manager",
+        )),
+    }
+}
+
+async fn add(core: &Core, node: NewNode) -> Result<(), Refusal> {
+    match core.consensus.propose(&core.own_command(Op::AddNode(node))).await {
+        Ok(applied) => match applied.outcome {
+            Ok(_) => Ok(()),
+            Err(rejection) => Err(refuse(RefusalCode::Invalid, rejection.to_string())),
+        },
+        Err(Error::NotLeader { leader }) => Err(elsewhere(core, leader)),
+        Err(error) => Err(refuse(RefusalCode::Unavailable, error.to_string())),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the leader does besides agreeing: reconcile, record statuses, watch the nodes, choose voters.
+//!
+//! Nothing here remembers a decision: a new leader finds everything in the view.
+
+mod liveness;
+mod reconciler;
+mod recorder;
+mod voters;
+
+use std::sync::Arc;
+
+use swarm_model::command::StatusReport;
+use swarm_model::id::NodeId;
+use swarm_model::meta::Term;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+
+/// Batches of reports that may wait to be recorded.
+const REPORTS_WAITING: usize = 256;
+
+/// One term of leading.
+#[derive(Debug)]
+pub struct Leadership {
+    /// The term.
+    pub term: Term,
+    /// Where agents' reports go.
+    pub reports: mpsc::Sender<(NodeId, Vec<StatusReport>)>,
+    /// Ends with the term.
+    pub ended: CancellationToken,
+}
+
+/// Leads whenever this node is the leader, until cancelled.
+pub async fn run(core: Arc<Core>) {
+    let mut status = core.consensus.status();
+    let cancel = core.tasks.token();
+    loop {
+        let leading = status.wait_for(|status| status.is_leader());
+        let term = tokio::select! {
+            () = cancel.cancelled() => return,
+            leading = leading => match leading {
+                Ok(status) => status.term,
+                Err(_) => return,
+            },
+        };
+        tracing::info!(term = term.0, "leading the cluster");
+        let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
+        let ended = cancel.child_token();
+        let leadership = Arc::new(Leadership { term, reports, ended: ended.clone() });
+        core.leadership.send_replace(Some(leadership.clone()));
+        let work = async {
+            tokio::join!(
+                reconciler::run(&core, term),
+                recorder::run(&core, waiting),
+                liveness::run(&core, &leadership),
+                voters::run(&core),
+            )
+        };
+        tokio::select! {
+            _ = work => {}
+            _ = status.wait_for(|status| !status.is_leader() || status.term != term) => {}
+            () = ended.cancelled() => {}
+        }
+        ended.cancel();
+        core.leadership.send_replace(None);
+        tracing::info!(term = term.0, "no longer leading the cluster");
+    }
+}

@@ -1,0 +1,228 @@
+//! Commands from any node to the leader, and reads that see everything acknowledged before them.
+//!
+//! A caller is answered within [`PATIENCE`] whatever happens to the leader meanwhile; a command keeps
+//! its request id through all attempts, so it takes effect once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use swarm_model::command::{Actor, Op};
+use swarm_model::id::{NodeId, RequestId};
+use swarm_model::meta::Revision;
+use swarm_model::node::Role;
+use swarm_model::outcome::{Done, Outcome};
+use swarm_net::frame;
+use swarm_net::rpc::{Method, Refusal, RefusalCode};
+use swarm_net::transport::{CallError, Peer};
+use swarm_raft::Error;
+use tokio::time::Instant;
+
+use crate::api::backend::{Applied, ProposeError, ReadError};
+use crate::core::Core;
+
+/// How long a write may take before its caller is told that there is no quorum.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a linearizable read may take before the local replica answers instead.
+pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
+/// One attempt to reach the leader.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// Pause between attempts.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// A command on its way to the leader.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Forward {
+    actor: Actor,
+    request: RequestId,
+    op: Op,
+}
+
+/// The leader's answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answer {
+    revision: Revision,
+    outcome: Outcome,
+}
+
+/// What became of one attempt.
+enum Attempt {
+    Answered(Revision, Outcome),
+    /// Nothing happened: try again.
+    Again,
+    /// It may have happened: try again under the same request id.
+    Unsure,
+    Failed(ProposeError),
+}
+
+/// Has `op` agreed on, wherever the leader is.
+///
+/// # Errors
+/// See [`ProposeError`].
+pub(crate) async fn propose(
+    core: &Core,
+    actor: Actor,
+    request: RequestId,
+    op: Op,
+) -> Result<Applied, ProposeError> {
+    let started = Instant::now();
+    let mut unsure = false;
+    let forward = Forward { actor, request, op };
+    loop {
+        let left = PATIENCE.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(ProposeError::NoQuorum { waited: PATIENCE, may_apply: unsure });
+        }
+        match attempt(core, &forward, left).await {
+            Attempt::Answered(revision, outcome) => {
+                let done: Done = outcome?;
+                return Ok(Applied { revision, done });
+            }
+            Attempt::Again => {}
+            Attempt::Unsure => unsure = true,
+            Attempt::Failed(error) => return Err(error),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn attempt(core: &Core, forward: &Forward, left: Duration) -> Attempt {
+    match core.leader() {
+        Some(leader) if leader == core.id => {}
+        Some(leader) => return remote(core, leader, forward, left).await,
+        None => return Attempt::Again,
+    }
+    match local(core, forward.clone(), left).await {
+        Ok(applied) => Attempt::Answered(applied.revision, applied.outcome),
+        Err(Error::NotLeader { .. }) => Attempt::Again,
+        Err(Error::TooLarge { size, limit }) => {
+            Attempt::Failed(ProposeError::TooLarge { size, limit })
+        }
+        Err(Error::Stopped { reason }) => Attempt::Failed(ProposeError::Unavailable { reason }),
+        Err(_) => Attempt::Unsure,
+    }
+}
+
+async fn local(
+    core: &Core,
+    forward: Forward,
+    left: Duration,
+) -> Result<swarm_raft::Applied, Error> {
+    let Forward { actor, request, op } = forward;
+    core.consensus.propose_within(&core.command_of(actor, request, op), left).await
+}
+
+async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) -> Attempt {
+    let body = frame::encode(forward);
+    let answer = core.transport.call(leader, Method::Propose, body, left.min(ATTEMPT)).await;
+    match answer {
+        Ok(bytes) => match frame::decode::<Answer>(&bytes) {
+            Ok(answer) => Attempt::Answered(answer.revision, answer.outcome),
+            Err(error) => Attempt::Failed(ProposeError::Unavailable { reason: error.to_string() }),
+        },
+        Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::NotAllowed => {
+            Attempt::Failed(ProposeError::Forbidden { reason: refusal.message })
+        }
+        Err(CallError::TooLarge { size, limit }) => {
+            Attempt::Failed(ProposeError::TooLarge { size, limit })
+        }
+        Err(error) if error.may_have_executed() => Attempt::Unsure,
+        Err(_) => Attempt::Again,
+    }
+}
+
+/// Answers another node's [`Method::Propose`].
+///
+/// # Errors
+/// When this node does not lead, or the caller may not ask for that.
+pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<Bytes, Refusal> {
+    let mut forward: Forward = frame::decode(&body)
+        .map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
+    // Who calls is what the certificate says, not what the body says.
+    forward.actor.node = from.node_id;
+    permit(from, &forward.op)?;
+    match local(&core, forward, ATTEMPT).await {
+        Ok(applied) => {
+            Ok(frame::encode(&Answer { revision: applied.revision, outcome: applied.outcome }))
+        }
+        Err(error @ Error::NotLeader { .. }) => {
+            Err(Refusal::new(RefusalCode::NotLeader, error.to_string()))
+        }
+        Err(Error::TooLarge { size, limit }) => Err(Refusal::new(
+            RefusalCode::TooLarge,
+            format!("{size} bytes are over the limit of {limit} bytes of one change"),
+        )),
+        Err(error) => Err(Refusal::new(RefusalCode::TimedOut, error.to_string())),
+    }
+}
+
+/// What nodes may ask of the leader: deny by default. The cluster's own work comes from the leader
+/// itself, and membership is a matter of managers.
+fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
+    let allowed = match op {
+        Op::CreateService { .. }
+        | Op::UpdateService { .. }
+        | Op::RemoveService { .. }
+        | Op::CreateConfig { .. }
+        | Op::UpdateConfig { .. }
+        | Op::RemoveConfig { .. } => true,
+        Op::UpdateCluster { .. }
+        | Op::RotateToken { .. }
+        | Op::CreateToken { .. }
+        | Op::UpdateNode { .. }
+        | Op::RemoveNode { .. } => from.role == Role::Manager,
+        Op::InitCluster { .. }
+        | Op::AddNode(_)
+        | Op::DescribeNode { .. }
+        | Op::SetReachability { .. }
+        | Op::ReportStatus { .. }
+        | Op::ApplyPlan { .. } => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let message = "nodes and tokens are managed from manager nodes: run the command on one of them";
+    Err(Refusal::new(RefusalCode::NotAllowed, message))
+}
+
+/// Waits until the local view holds everything that was acknowledged before the call.
+///
+/// # Errors
+/// When no leader with a majority confirms it in time.
+pub(crate) async fn read_barrier(core: &Core) -> Result<Revision, ReadError> {
+    let barrier = async {
+        loop {
+            if let Some(revision) = confirmed(core).await {
+                return revision;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    tokio::time::timeout(READ_PATIENCE, barrier).await.map_err(|_late| ReadError::NoQuorum)
+}
+
+async fn confirmed(core: &Core) -> Option<Revision> {
+    let leader = core.leader()?;
+    if leader == core.id {
+        return core.consensus.read_index(READ_PATIENCE).await.ok();
+    }
+    let answer = core.transport.call(leader, Method::ReadIndex, Bytes::new(), READ_PATIENCE).await;
+    let revision: Revision = frame::decode(&answer.ok()?).ok()?;
+    core.consensus.wait_applied(revision, READ_PATIENCE).await.ok()?;
+    Some(revision)
+}
+
+/// Answers another node's [`Method::ReadIndex`].
+///
+/// # Errors
+/// When this node does not lead, or cannot be sure of it.
+pub(crate) async fn serve_read_index(core: Arc<Core>) -> Result<Bytes, Refusal> {
+    match core.consensus.read_index(READ_PATIENCE).await {
+        Ok(revision) => Ok(frame::encode(&revision)),
+        Err(error @ Error::NotLeader { .. }) => {
+            Err(Refusal::new(RefusalCode::NotLeader, error.to_string()))
+        }
+        Err(error) => Err(Refusal::new(RefusalCode::Unavailable, error.to_string())),
+    }
+}
