@@ -29,17 +29,21 @@ pub(crate) enum Host<'a> {
     Alive(&'a Node),
 }
 
+impl<'a> Host<'a> {
+    /// What a member is.
+    pub(crate) fn member(node: &'a Node) -> Self {
+        match node.status.reachability {
+            Reachability::Down => Self::Down(node),
+            Reachability::Unknown | Reachability::Ready => Self::Alive(node),
+        }
+    }
+}
+
 impl<'a> Facts<'a> {
     /// What became of `node`.
     pub(crate) fn host(&self, node: Option<NodeId>) -> Host<'a> {
         let Some(id) = node else { return Host::Unplaced };
-        match self.view.nodes.get(&id) {
-            None => Host::Gone,
-            Some(node) => match node.status.reachability {
-                Reachability::Down => Host::Down(node),
-                Reachability::Unknown | Reachability::Ready => Host::Alive(node),
-            },
-        }
+        self.view.nodes.get(&id).map_or(Host::Gone, |node| Host::member(node))
     }
 
     /// Whether `task` may be forgotten once nobody wants it: nothing of it is left anywhere.

@@ -45,13 +45,17 @@ impl<'a> Survey<'a> {
             }
         }
         for task in view.tasks.values() {
-            survey.nodes.count(task);
+            let node = survey.nodes.count(task);
             if !view.services.contains_key(&task.service) {
                 survey.strays.push(task);
                 continue;
             }
+            let host = match task.node {
+                None => Host::Unplaced,
+                Some(_) => node.map_or(Host::Gone, Host::member),
+            };
             let in_scope = task.node.is_some_and(|node| scope.nodes.contains(&node));
-            if in_scope || is_due(facts, task, draft) {
+            if is_due(facts, task, host, draft) || in_scope {
                 survey.services.insert(task.service);
             }
         }
@@ -61,7 +65,7 @@ impl<'a> Survey<'a> {
 
 /// Whether something can or must be done about `task` now, whatever the scope; otherwise notes
 /// when that will be.
-fn is_due(facts: Facts<'_>, task: &Task, draft: &mut Draft) -> bool {
+fn is_due(facts: Facts<'_>, task: &Task, host: Host<'_>, draft: &mut Draft) -> bool {
     if task.desired == DesiredState::Remove && facts.has_vanished(task) {
         return true;
     }
@@ -75,7 +79,7 @@ fn is_due(facts: Facts<'_>, task: &Task, draft: &mut Draft) -> bool {
             None => return true,
         }
     }
-    let due_at = match facts.host(task.node) {
+    let due_at = match host {
         Host::Unplaced => return task.is_active(),
         Host::Gone => return true,
         Host::Down(_) if task.is_active() => return false,

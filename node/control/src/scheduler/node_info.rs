@@ -35,6 +35,8 @@ impl NodeInfo<'_> {
 /// All nodes, by id.
 #[derive(Debug)]
 pub(crate) struct NodeSet<'a> {
+    /// The ids apart, close together for the search.
+    ids: Vec<NodeId>,
     infos: Vec<NodeInfo<'a>>,
 }
 
@@ -42,7 +44,10 @@ impl<'a> NodeSet<'a> {
     /// All nodes of `view`, empty.
     pub(crate) fn new(view: &'a View) -> Self {
         let info = |node: &'a Node| NodeInfo { node, used: Resources::default(), tasks: 0 };
-        Self { infos: view.nodes.values().map(|node| info(node)).collect() }
+        Self {
+            ids: view.nodes.keys().copied().collect(),
+            infos: view.nodes.values().map(|node| info(node)).collect(),
+        }
     }
 
     /// All nodes of `view` with all its tasks.
@@ -54,14 +59,13 @@ impl<'a> NodeSet<'a> {
         nodes
     }
 
-    /// Counts `task` where it is.
-    pub(crate) fn count(&mut self, task: &Task) {
-        if let Some(node) = task.node
-            && !task.status.state.is_terminal()
-            && let Some(at) = self.position(node)
-        {
+    /// Counts `task` where it is; the node, if it is a member.
+    pub(crate) fn count(&mut self, task: &Task) -> Option<&'a Node> {
+        let at = self.position(task.node?)?;
+        if !task.status.state.is_terminal() {
             self.take(at, task.template.resources.reservations);
         }
+        Some(self.infos[at].node)
     }
 
     /// Takes `reservation` of the node at `at`.
@@ -73,7 +77,7 @@ impl<'a> NodeSet<'a> {
 
     /// Where `node` is in the order of ids.
     pub(crate) fn position(&self, node: NodeId) -> Option<usize> {
-        self.infos.binary_search_by_key(&node, |info| info.node.id).ok()
+        self.ids.binary_search(&node).ok()
     }
 
     /// The node at `at`, which is a position of this set.

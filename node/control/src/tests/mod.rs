@@ -1,5 +1,6 @@
 //! What reconcile does, told by example; `property` lets chance choose the examples.
 
+mod arbitrary;
 mod global;
 mod lost;
 mod moving;

@@ -269,8 +269,10 @@ impl World {
     }
 }
 
+/// 512 histories; `PROPTEST_CASES` scales that.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases * 2, failure_persistence: None, ..default }
 }
 
 proptest! {
