@@ -23,11 +23,12 @@ use crate::news::{self, News, Published};
 use crate::options::Options;
 use crate::pacemaker::{Pacemaker, Random};
 use crate::service::{Raft, Service};
-use crate::snapshot::{Snapshots, Work};
+use crate::snapshot::Snapshots;
 use crate::status::Status;
 use crate::steward;
 use crate::timing::Timing;
 use crate::types::Id;
+use crate::work::Work;
 
 /// Consensus on this node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -94,7 +95,7 @@ impl Consensus {
             transport: options.transport,
             published,
             status: status_reader,
-            service: Service::new(raft.clone(), contact.clone()),
+            service: Service::new(raft.clone(), contact.clone(), work),
             contact,
             raft,
             hint,

@@ -24,6 +24,7 @@ mod steward;
 mod timing;
 mod types;
 mod wire;
+mod work;
 
 pub use consensus::Consensus;
 pub use error::Error;

@@ -16,7 +16,7 @@ use swarm_state::codec;
 use swarm_state::machine::Machine;
 
 use crate::news::{News, Publisher};
-use crate::snapshot::{Snapshots, Work};
+use crate::snapshot::Snapshots;
 use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// The replicated state on this node.
@@ -151,7 +151,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let machine = self.machine.clone();
-        let work: Work = self.snapshots.work();
+        let work = self.snapshots.work();
         let bytes = work.run(move || machine.snapshot().map_err(io::Error::other)).await?;
         let bytes = Bytes::from(bytes);
         self.snapshots.save(self.meta.clone(), bytes.clone()).await?;

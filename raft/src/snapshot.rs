@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use swarm_net::frame;
-use swarm_state::store::SnapshotTable;
+use swarm_state::store::{Error, SnapshotTable};
 
 use crate::types::{Snapshot, SnapshotMeta};
 use crate::wire::SnapshotHead;
+use crate::work::{Work, is_full, wait_for_room};
 
 /// Bytes written at once.
 const CHUNK: usize = 256 * 1024;
@@ -24,30 +25,6 @@ pub(crate) struct Snapshots {
     stored: Arc<Mutex<Option<SnapshotMeta>>>,
 }
 
-/// Where blocking work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// On the runtime's threads for blocking work.
-    Threads,
-    /// At once, in the task that asks: for simulations.
-    Inline,
-}
-
-impl Work {
-    /// Does `work` and waits for it.
-    pub(crate) async fn run<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        match self {
-            Self::Inline => work(),
-            Self::Threads => {
-                tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten()
-            }
-        }
-    }
-}
-
 impl Snapshots {
     pub(crate) fn new(table: SnapshotTable, work: Work) -> Self {
         Self { table, work, stored: Arc::default() }
@@ -58,24 +35,26 @@ impl Snapshots {
         self.work
     }
 
-    /// Replaces the newest snapshot, durably, unless it is this one already.
+    /// Replaces the newest snapshot, durably, unless it is this one already. A full disk is waited for.
     pub(crate) async fn save(&self, meta: SnapshotMeta, bytes: Bytes) -> io::Result<()> {
-        let (table, stored) = (self.table.clone(), self.stored.clone());
-        let work = move || {
-            // Held while writing, so that of two snapshots the newer one stays.
-            let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
-            if stored.as_ref().is_some_and(|stored| stored.last_log_id >= meta.last_log_id) {
-                return Ok(());
+        loop {
+            let (table, stored) = (self.table.clone(), self.stored.clone());
+            let (meta, bytes) = (meta.clone(), bytes.clone());
+            let work = move || {
+                // Held while writing, so that of two snapshots the newer one stays.
+                let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                if stored.as_ref().is_some_and(|stored| stored.last_log_id >= meta.last_log_id) {
+                    return Ok(());
+                }
+                write(&table, &meta, &bytes)?;
+                *stored = Some(meta);
+                Ok(())
+            };
+            match self.work.run(work).await {
+                Err(error) if is_full(&error) => wait_for_room(&error).await,
+                result => return result,
             }
-            let mut writer = table.create(&frame::encode(&SnapshotHead::from(&meta)))?;
-            for chunk in bytes.chunks(CHUNK) {
-                writer.write(chunk)?;
-            }
-            writer.finish()?;
-            *stored = Some(meta);
-            Ok(())
-        };
-        self.work.run(work).await
+        }
     }
 
     /// The newest snapshot, checked.
@@ -92,4 +71,13 @@ impl Snapshots {
         };
         self.work.run(work).await
     }
+}
+
+fn write(table: &SnapshotTable, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), Error> {
+    let mut writer = table.create(&frame::encode(&SnapshotHead::from(meta)))?;
+    for chunk in bytes.chunks(CHUNK) {
+        writer.write(chunk)?;
+    }
+    writer.finish()?;
+    Ok(())
 }

@@ -20,8 +20,9 @@ use swarm_state::store::{LogOptions, Store};
 use super::{LogStore, Reader, half_open};
 use crate::machine::StateMachine;
 use crate::news;
-use crate::snapshot::{Snapshots, Work};
+use crate::snapshot::Snapshots;
 use crate::types::{Entry, LogId, Payload, Types, Vote, log_id};
+use crate::work::Work;
 
 /// The log with its filled-in records hidden.
 struct Filled {

@@ -15,9 +15,9 @@ use swarm_net::frame;
 use swarm_state::store::{Error, LogReader, LogTable, MetaTable, Position, Record, VoteTable};
 
 use crate::payload;
-use crate::snapshot::Work;
 use crate::types::{self, Entry, LogId, Types, Vote};
 use crate::wire::{Ballot, LogAt};
+use crate::work::{Work, is_full, wait_for_room};
 
 use writer::Writer;
 
@@ -57,17 +57,27 @@ impl LogStore {
         Ok(Self { table: Arc::new(Mutex::new(log)), reader, meta, writer, work })
     }
 
-    /// Does blocking work with the table.
+    /// Does blocking work with the table; a full disk is waited for.
     async fn with_table(
         &self,
-        work: impl FnOnce(&mut LogTable) -> Result<(), Error> + Send + 'static,
+        change: impl Fn(&mut LogTable) -> Result<(), Error> + Clone + Send + 'static,
     ) -> io::Result<()> {
-        let table = self.table.clone();
-        let work = move || {
-            let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(work(&mut table)?)
-        };
-        self.work.run(work).await
+        loop {
+            let (table, change) = (self.table.clone(), change.clone());
+            let work = move || {
+                let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(change(&mut table)?)
+            };
+            match self.work.run(work).await {
+                Err(error) if is_full(&error) => wait_for_room(&error).await,
+                result => return result,
+            }
+        }
+    }
+
+    fn append_now(&self, records: &[Record]) -> io::Result<()> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(table.append(records)?)
     }
 }
 
@@ -160,7 +170,12 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let bytes = frame::encode(&Ballot::from(vote));
-        self.writer.save_vote(bytes).await?;
+        while let Err(error) = self.writer.save_vote(bytes.clone()).await {
+            if !is_full(&error) {
+                return Err(error);
+            }
+            wait_for_room(&error).await;
+        }
         self.reader.set_vote(*vote);
         Ok(())
     }
@@ -188,11 +203,12 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let records: Vec<_> = entries.into_iter().map(|entry| record(&entry)).collect();
         // One write into the page cache: cheaper than a hop to another thread.
-        let appended = {
-            let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-            table.append(&records)
-        };
-        appended?;
+        while let Err(error) = self.append_now(&records) {
+            if !is_full(&error) {
+                return Err(error);
+            }
+            wait_for_room(&error).await;
+        }
         self.writer.flush(flushed).await
     }
 

@@ -12,8 +12,8 @@ use openraft::storage::IOFlushed;
 use swarm_state::store::{SyncHandle, VoteTable};
 use tokio::sync::oneshot;
 
-use crate::snapshot::Work;
 use crate::types::Types;
+use crate::work::Work;
 
 /// Requests that may wait for the disk before the core has to wait itself.
 const QUEUE: usize = 1024;

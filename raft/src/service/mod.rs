@@ -18,6 +18,7 @@ use crate::types::{AppendRequest, Types};
 use crate::wire::{
     Append, AppendAnswer, Ballot, TransferAnswer, TransferAsk, VoteAnswer, VoteAsk, log_at,
 };
+use crate::work::Work;
 
 pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
 
@@ -26,11 +27,12 @@ pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
 pub(crate) struct Service {
     raft: Raft,
     contact: Contact,
+    work: Work,
 }
 
 impl Service {
-    pub(crate) fn new(raft: Raft, contact: Contact) -> Self {
-        Self { raft, contact }
+    pub(crate) fn new(raft: Raft, contact: Contact, work: Work) -> Self {
+        Self { raft, contact, work }
     }
 
     /// Answers one unary call.
@@ -62,7 +64,9 @@ impl Service {
     ) {
         match method {
             Method::RaftAppend => self.appends(from, stream).await,
-            Method::RaftSnapshot => snapshot::receive(&self.raft, from, &hello, stream).await,
+            Method::RaftSnapshot => {
+                snapshot::receive(&self.raft, self.work, from, &hello, stream).await;
+            }
             other => tracing::warn!(peer = %from.node_id, ?other, "no stream of consensus"),
         }
     }

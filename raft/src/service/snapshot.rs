@@ -1,17 +1,27 @@
 //! Receives a snapshot in chunks and has it installed once all of it is here and intact.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 use swarm_net::frame;
 use swarm_net::transport::{CallError, MessageStream, Peer};
 use swarm_state::codec::SNAPSHOT_BYTES_MAX;
+use swarm_state::machine::Machine;
 
 use super::{Raft, speaks_for_itself};
 use crate::types::{Snapshot, SnapshotMeta, Vote};
 use crate::wire::{SnapshotAnswer, SnapshotHello};
+use crate::work::Work;
 
 /// Receives one snapshot and says what became of it.
-pub(super) async fn receive(raft: &Raft, from: Peer, hello: &[u8], mut stream: MessageStream) {
-    let answer = match install(raft, from, hello, &mut stream).await {
+pub(super) async fn receive(
+    raft: &Raft,
+    work: Work,
+    from: Peer,
+    hello: &[u8],
+    mut stream: MessageStream,
+) {
+    let answer = match install(raft, work, from, hello, &mut stream).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(peer = %from.node_id, %error, "snapshot broke off");
@@ -38,6 +48,7 @@ pub(super) async fn receive(raft: &Raft, from: Peer, hello: &[u8], mut stream: M
 
 async fn install(
     raft: &Raft,
+    work: Work,
     from: Peer,
     hello: &[u8],
     stream: &mut MessageStream,
@@ -60,6 +71,12 @@ async fn install(
     };
     if crc32c::crc32c(&bytes) != hello.crc {
         return Ok(SnapshotAnswer::Damaged);
+    }
+    // To openraft a snapshot that cannot be installed is a broken disk: look first.
+    let state = bytes.clone();
+    let checked = work.run(move || Machine::restore(&state).map(drop).map_err(io::Error::other));
+    if let Err(error) = checked.await {
+        return Ok(SnapshotAnswer::Failed(error.to_string()));
     }
     let snapshot = Snapshot { meta, snapshot: bytes };
     match raft.install_full_snapshot(Vote::from(hello.vote), snapshot).await {

@@ -132,3 +132,23 @@ async fn stopping_leader_hands_over_first() {
     cluster.write(&[2, 3], 1).await;
     assert!(since.elapsed() < Duration::from_millis(300), "{:?}", since.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn lost_majority_fails_writes_within_ten_seconds() {
+    let mut cluster = Cluster::of(3, 14).await;
+    cluster.kill(2, false).await;
+    cluster.kill(3, false).await;
+    for number in 1..=2 {
+        let since = Instant::now();
+        let answer = cluster.node(1).propose(&command(number)).await;
+        assert!(
+            matches!(answer, Err(Error::Unknown { .. } | Error::NoQuorum { .. })),
+            "{answer:?}"
+        );
+        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    }
+    // What is known can still be read, and the group goes on once a majority is back.
+    assert!(cluster.node(1).view().revision.0 > 0);
+    cluster.start(2).await;
+    cluster.write(&[1, 2], 3).await;
+}

@@ -221,6 +221,17 @@ impl Cluster {
         node.expect("a running node").consensus.clone()
     }
 
+    /// How node `number` reaches the others.
+    pub(crate) fn transport(&self, number: u128) -> Arc<dyn Transport> {
+        let node = self.nodes.get(&id(number)).and_then(|node| node.running.as_ref());
+        node.expect("a running node").transport.clone()
+    }
+
+    /// The disk of node `number`.
+    pub(crate) fn disk(&self, number: u128) -> &MemDisk {
+        &self.nodes.get(&id(number)).expect("a known node").disk
+    }
+
     pub(crate) fn running(&self) -> Vec<Consensus> {
         let running = self.nodes.values().filter_map(|node| node.running.as_ref());
         running.map(|running| running.consensus.clone()).collect()

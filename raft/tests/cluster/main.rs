@@ -1,7 +1,9 @@
 //! Whole consensus groups on a simulated network and simulated disks.
 
+mod disk;
 mod election;
 mod group;
 mod harness;
+mod hostile;
 mod reads;
 mod replication;
