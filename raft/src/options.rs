@@ -71,6 +71,9 @@ impl Options {
             enable_leader_restore: Some(false),
             // A leader that hears nobody (a one-way link) goes silent, so that others can lead.
             quorum_loss_probe_interval: Some(3 * election_max),
+            // A follower whose disk lost what it had acknowledged is fed again. openraft's default is
+            // to panic, on the leader: one bad disk would take node after node down.
+            allow_log_reversion: Some(true),
             // Followers write while the leader does.
             broadcast_submitted_on_append: Some(true),
             api_channel_size: Some(REQUESTS_WAITING),

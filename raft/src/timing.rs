@@ -18,12 +18,13 @@ pub struct Timing {
 impl Timing {
     /// For nodes that reach each other in a few milliseconds.
     ///
-    /// A lost leader is replaced 0.5 to 0.7 s after its last sign of life; five heartbeats must be
-    /// lost for that, which a busy two-core machine does not do.
+    /// A lost leader is replaced 0.5 to 0.8 s after it was lost. A leader must stall for half a
+    /// second to lose the lead, which a busy two-core machine does not make it do. Heartbeats are
+    /// what an idle node spends most on, so there are no more of them than that needs.
     pub const LAN: Self = Self {
-        heartbeat: Duration::from_millis(120),
-        election_min: Duration::from_millis(300),
-        election_max: Duration::from_millis(600),
+        heartbeat: Duration::from_millis(200),
+        election_min: Duration::from_millis(350),
+        election_max: Duration::from_millis(700),
         stagger: Duration::from_millis(80),
     };
 
@@ -33,7 +34,7 @@ impl Timing {
         let lan = Self::LAN;
         let election_max = lan.election_max.max(10 * slow);
         Self {
-            heartbeat: lan.heartbeat.max(election_max / 5),
+            heartbeat: lan.heartbeat.max(election_max * 2 / 7),
             election_min: election_max / 2,
             election_max,
             stagger: lan.stagger.max(3 * slow),
