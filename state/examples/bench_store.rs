@@ -1,10 +1,9 @@
 //! Measures where the Raft log could live: a raw file, the log table, sled.
 //!
-//! `bench_store DIR [SECONDS]` prints the table of docs/design/storage.md: group-committed durable
-//! appends of 256 bytes with 1, 8 and 64 waiting writers, each engine in a process of its own,
-//! then what each engine says to single flipped bits. Bytes are the device's, so they are only exact
-//! when DIR is a file system of its own. Speed is given as a ratio to a raw append
-//! with `fdatasync` of the same minute, since a busy machine changes the absolute figures.
+//! `bench_store DIR [ROUNDS]` prints the table of docs/design/storage.md: durable commits of 1, 8 and
+//! 64 entries of 256 bytes, as a group commit makes them for that many waiting writers, the engines
+//! taking turns; then what each engine says to single flipped bits. Bytes are the device's, so they
+//! are only exact when DIR is a file system of its own. The ratio is to a raw append and `fdatasync`.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -17,17 +16,18 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use swarm_state::store::disk::RealDisk;
 use swarm_state::store::{LogOptions, Record, Store};
 
 const ENGINES: [&str; 4] = ["raw", "log", "log-unzeroed", "sled"];
-const WRITERS: [usize; 3] = [1, 8, 64];
+/// Entries a commit: what a group commit gathers from that many waiting writers.
+const BATCHES: [u64; 3] = [1, 8, 64];
+/// Commits of one engine before the next one's turn.
+const TURNS: u64 = 10;
 const PAYLOAD: usize = 256;
 const FLIPS: u64 = 200;
 
@@ -128,67 +128,45 @@ fn proc_number(file: &str, key: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-type Waiting = (Bytes, mpsc::SyncSender<()>);
-
-fn commit_all(mut engine: Box<dyn Engine>, queue: &mpsc::Receiver<Waiting>) -> (u64, u64) {
-    let (mut next, mut commits) = (0, 0);
-    while let Ok(first) = queue.recv() {
-        let mut batch = vec![first];
-        batch.extend(queue.try_iter().take(1023));
-        let payloads: Vec<_> = batch.iter().map(|(payload, _)| payload.clone()).collect();
-        engine.commit(next, &payloads);
-        next += batch.len() as u64;
-        commits += 1;
-        for (_, done) in batch {
-            done.send(()).unwrap();
-        }
-    }
-    (next, commits)
+fn payloads(seed: u64, count: u64) -> Vec<Bytes> {
+    (0..count).map(|at| payload(seed << 20 | at)).collect()
 }
 
-/// One engine, one number of writers: `entries/s p50 p99 commits/s bytes/entry rss`.
-fn measure(engine: &str, writers: usize, seconds: u64, dir: &Path) {
-    let engine = open(engine, dir);
+/// Device bytes an entry and peak memory of one engine, printed for the parent.
+fn measure(engine: &str, batch: u64, dir: &Path) {
+    let mut engine = open(engine, dir);
     let before = device_bytes(dir);
-    let (queue, queued) = mpsc::sync_channel::<Waiting>(1024);
-    let stop = Arc::new(AtomicBool::new(false));
-    let start = Instant::now();
-    let committer = thread::spawn(move || commit_all(engine, &queued));
-    let writing: Vec<_> = (0..writers as u64)
-        .map(|writer| {
-            let (queue, stop) = (queue.clone(), stop.clone());
-            thread::spawn(move || {
-                let (done, acknowledged) = mpsc::sync_channel(1);
-                let mut latencies = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    let seed = writer << 40 | latencies.len() as u64;
-                    queue.send((payload(seed), done.clone())).unwrap();
-                    acknowledged.recv().unwrap();
-                    latencies.push(start.elapsed());
-                }
-                latencies
-            })
-        })
-        .collect();
-    drop(queue);
-    thread::sleep(Duration::from_secs(seconds));
-    stop.store(true, Ordering::Relaxed);
-    let mut latencies: Vec<_> = writing.into_iter().flat_map(|w| w.join().unwrap()).collect();
-    latencies.sort_unstable();
-    let (entries, commits) = committer.join().unwrap();
-    let elapsed = start.elapsed().as_secs_f64();
+    let commits = (20_000 / batch).min(2_000);
+    for commit in 0..commits {
+        engine.commit(commit * batch, &payloads(commit, batch));
+    }
     let written = device_bytes(dir) - before;
-    let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_micros();
-    println!(
-        "{:.0} {} {} {:.0} {:.0} {}",
-        entries as f64 / elapsed,
-        at(50),
-        at(99),
-        commits as f64 / elapsed,
-        written as f64 / entries as f64,
-        proc_number("/proc/self/status", "VmHWM:") / 1024,
-    );
+    let memory = proc_number("/proc/self/status", "VmHWM:") / 1024;
+    println!("{} {memory}", written / (commits * batch));
+}
+
+/// Times of commits in microseconds, sorted, for each engine. The engines take turns every few
+/// milliseconds, so that all meet the same machine.
+fn race(batch: u64, rounds: u64, dir: &Path) -> Vec<Vec<u128>> {
+    let mut engines = Vec::new();
+    for engine in ENGINES {
+        let dir = dir.join(engine);
+        fresh(&dir);
+        engines.push((open(engine, &dir), Vec::new()));
+    }
+    for round in 0..rounds {
+        for (engine, times) in &mut engines {
+            for turn in 0..TURNS {
+                let commit = round * TURNS + turn;
+                let payloads = payloads(commit, batch);
+                let start = Instant::now();
+                engine.commit(commit * batch, &payloads);
+                times.push(start.elapsed().as_micros());
+            }
+        }
+    }
+    engines.iter_mut().for_each(|(_, times)| times.sort_unstable());
+    engines.into_iter().map(|(_, times)| times).collect()
 }
 
 fn fresh(dir: &Path) {
@@ -255,50 +233,39 @@ fn flips(engine: &str, dir: &Path) {
     println!("{engine:12} {FLIPS} flips: {refused} refused, {silent} SILENT, {harmless} harmless");
 }
 
-fn compare(dir: &Path, seconds: &str) {
-    println!(
-        "engine        writers  entries/s  ratio  p50 us  p99 us  commits/s  bytes/entry  peak MiB"
-    );
-    for writers in WRITERS {
-        let mut raw = 1.0;
-        for engine in ENGINES {
-            fresh(dir);
+fn compare(dir: &Path, rounds: u64) {
+    println!("engine         batch   p50 us   p99 us  entries/s  ratio  bytes/entry  peak MiB");
+    for batch in BATCHES {
+        let times = race(batch, rounds, dir);
+        let middle = |times: &[u128]| times[times.len() / 2].max(1);
+        for (engine, mine) in ENGINES.iter().zip(&times) {
+            let one = dir.join("one");
+            fresh(&one);
             let mut child = Command::new(std::env::current_exe().unwrap());
-            let output = child
-                .args(["one", engine, &writers.to_string(), seconds])
-                .arg(dir)
-                .output()
-                .unwrap();
+            let output =
+                child.args(["one", engine, &batch.to_string()]).arg(&one).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
-            let numbers: Vec<f64> =
-                text.split_whitespace().map(|number| number.parse().unwrap()).collect();
-            let [speed, p50, p99, commits, bytes, rss] = numbers[..] else {
-                println!("{engine} failed: {}", String::from_utf8_lossy(&output.stderr));
-                continue;
-            };
-            if engine == "raw" {
-                raw = speed;
-            }
-            let ratio = speed / raw;
+            let (bytes, memory) = text.trim().split_once(' ').unwrap();
+            let (p50, p99) = (middle(mine), mine[mine.len() * 99 / 100]);
+            let speed = u128::from(batch) * 1_000_000 / p50;
+            let ratio = middle(&times[0]) as f64 / p50 as f64;
             println!(
-                "{engine:12} {writers:8} {speed:10.0} {ratio:6.2} {p50:7.0} {p99:7.0} {commits:10.0} {bytes:12.0} {rss:9.0}"
+                "{engine:12} {batch:7} {p50:8} {p99:8} {speed:10} {ratio:6.2} {bytes:>12} {memory:>9}"
             );
         }
     }
     for engine in ["log", "sled"] {
-        flips(engine, dir);
+        flips(engine, &dir.join("flips"));
     }
-    fresh(dir);
+    fs::remove_dir_all(dir).unwrap();
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [_, "one", engine, writers, seconds, dir] => {
-            measure(engine, writers.parse().unwrap(), seconds.parse().unwrap(), Path::new(dir));
-        }
-        [_, dir] => compare(&Path::new(dir).join("bench_store"), "5"),
-        [_, dir, seconds] => compare(&Path::new(dir).join("bench_store"), seconds),
-        _ => println!("usage: bench_store DIR [SECONDS]"),
+        [_, "one", engine, batch, dir] => measure(engine, batch.parse().unwrap(), Path::new(dir)),
+        [_, dir] => compare(&Path::new(dir).join("bench_store"), 60),
+        [_, dir, rounds] => compare(&Path::new(dir).join("bench_store"), rounds.parse().unwrap()),
+        _ => println!("usage: bench_store DIR [ROUNDS]"),
     }
 }
