@@ -1,9 +1,9 @@
 //! Measures where the Raft log could live: a raw file, the log table, sled.
 //!
-//! `bench_store DIR [ROUNDS]` prints the table of docs/design/storage.md: durable commits of 1, 8 and
-//! 64 entries of 256 bytes, as a group commit makes them for that many waiting writers, the engines
+//! `bench_store DIR [ROUNDS]` prints the table of docs/design/storage.md: durable commits of 1, 8
+//! and 64 entries of 256 bytes, as a group commit makes them for that many waiting writers, the engines
 //! taking turns; then what each engine says to single flipped bits. Bytes are the device's, so they
-//! are only exact when DIR is a file system of its own. The ratio is to a raw append and `fdatasync`.
+//! are only exact when DIR is a file system of its own. The ratio is to a raw append + `fdatasync`.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -250,7 +250,8 @@ fn compare(dir: &Path, rounds: u64) {
             let speed = u128::from(batch) * 1_000_000 / p50;
             let ratio = middle(&times[0]) as f64 / p50 as f64;
             println!(
-                "{engine:12} {batch:7} {p50:8} {p99:8} {speed:10} {ratio:6.2} {bytes:>12} {memory:>9}"
+                "{engine:12} {batch:7} {p50:8} {p99:8} {speed:10} {ratio:6.2} \
+                 {bytes:>12} {memory:>9}"
             );
         }
     }

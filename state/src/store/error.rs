@@ -1,4 +1,4 @@
-//! Why the tables on disk refuse or fail; one enum for the module, variants by what the caller can do.
+//! Why the tables on disk refuse or fail: one enum, with variants by what the caller can do.
 //!
 //! The texts are made for a person: what failed, on which file, why, and the next step.
 

@@ -317,7 +317,9 @@ mod tests {
 
         #[test]
         fn flipped_bit_in_a_whole_record_is_damage(
-            payload in prop::collection::vec(1..255u8, 0..900), at: prop::sample::Index, bit in 0..8u8,
+            payload in prop::collection::vec(1..255u8, 0..900),
+            at: prop::sample::Index,
+            bit in 0..8u8,
         ) {
             let mut bytes = file(std::slice::from_ref(&payload));
             bytes[HEADER + at.index(payload.len() + OVERHEAD)] ^= 1 << bit;

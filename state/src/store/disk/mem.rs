@@ -1,4 +1,4 @@
-//! A disk in memory that forgets like a real one: what was not synced is gone or torn after a crash.
+//! A disk in memory that forgets like a real one: a crash loses or tears what was not synced.
 //!
 //! For simulations and tests. Writes that were not synced survive a crash as a random prefix of
 //! what was asked, the last one cut at any byte or with single sectors missing; names that were

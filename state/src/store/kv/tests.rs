@@ -143,7 +143,8 @@ proptest! {
                 }
                 2 => disk.inject(Fault { kind: FaultKind::Write, after: 0 }),
                 _ => {
-                    let batch = [put(key, &mark), put(key + 100, &mark), Write::Remove(vec![key + 1])];
+                    let gone = Write::Remove(vec![key + 1]);
+                    let batch = [put(key, &mark), put(key + 100, &mark), gone];
                     let mut next = states.last().expect("never empty").clone();
                     next.insert(vec![key], mark.clone());
                     next.insert(vec![key + 100], mark);

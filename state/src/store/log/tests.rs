@@ -165,6 +165,23 @@ fn purge_beyond_the_end_lets_the_log_go_on_after_the_gap() {
 }
 
 #[test]
+fn purge_beyond_the_end_that_fails_half_way_leaves_a_log_that_goes_on() {
+    let disk = MemDisk::new(1);
+    let mut log = open(&disk);
+    log.append(&records(0..3, 1)).expect("room");
+    disk.set_free(Some(100));
+    let error = log.purge_upto(Position { index: 4, term: 2 }).expect_err("no room to go on");
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+    assert_eq!((log.last(), log.first_index()), (None, 5));
+    disk.set_free(None);
+    log.append(&records(5..8, 2)).expect("space is back");
+    assert_eq!(all(&log), records(5..8, 2));
+    log.sync().expect("a sound disk");
+    disk.crash();
+    assert_eq!(all(&open(&disk)), records(5..8, 2));
+}
+
+#[test]
 fn full_disk_fails_the_append_and_later_ones_succeed() {
     let disk = MemDisk::new(3);
     let mut log = open(&disk);
