@@ -131,11 +131,16 @@ fn kill(pid: &str, signal: Signal) {
         .unwrap();
 }
 
-fn config(home: &Path, logs: &LogStore, cgroup: &str) -> ProcessConfig {
+fn supervisor() -> PathBuf {
     // target/debug/deps/<this test> → target/debug/examples/task_supervisor
     let own = std::env::current_exe().unwrap();
     let supervisor = own.ancestors().nth(2).unwrap().join("examples/task_supervisor");
     assert!(supervisor.exists(), "cargo builds examples with all tests: {}", supervisor.display());
+    supervisor
+}
+
+fn config(home: &Path, logs: &LogStore, cgroup: &str) -> ProcessConfig {
+    let supervisor = supervisor();
     let cgroup = cgroup.to_owned();
     let defaults = ProcessConfig::new(home, logs.clone(), Arc::new(Fixed));
     ProcessConfig { supervisor, cgroup, ..defaults }
@@ -379,6 +384,29 @@ async fn lose_a_supervisor(mut bench: ProcessBench) {
     within(bench.runtime.remove(task)).await.unwrap();
     let query = LogQuery { follow: true, ..LogQuery::default() };
     within(bench.logs.query(task, query).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn a_killed_daemon_disturbs_neither_task_nor_log_and_the_next_one_adopts_both() {
+    let bench = ProcessBench::new();
+    let task = draw();
+    let script = "echo up; while :; do sleep 0.05; echo tick; done";
+    let mut daemon = std::process::Command::new(supervisor())
+        .args(["daemon", bench.home.path().to_str().unwrap(), &task.to_string()])
+        .args(["/bin/sh", "-c", script])
+        .spawn()
+        .unwrap();
+    assert_eq!(bench.first_line(task).await, "up");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let seen = bench.output(task, LogStream::Stdout).await.len();
+    let query = LogQuery { follow: true, ..LogQuery::default() };
+    let more = bench.logs.query(task, query).take(seen + 3).collect::<Vec<_>>();
+    assert_eq!(within(more).await.len(), seen + 3, "it goes on and its output is kept");
+    let adopted = within(bench.runtime.adopt()).await.unwrap();
+    assert!(matches!(adopted[0].state, AdoptedState::Running { .. }), "{adopted:?}");
+    within(bench.runtime.stop(task, Signal::TERM, GRACE)).await.unwrap();
+    assert_eq!(within(bench.runtime.wait(task)).await.signal, Some(Signal::TERM.number()));
 }
 
 #[tokio::test]
