@@ -6,6 +6,7 @@ pub mod assembly;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod dispatch;
 pub mod join;
 pub mod keys;
