@@ -6,6 +6,7 @@ use swarm_model::id::NodeId;
 use swarm_model::node::{Node, Reachability};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
+use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
@@ -63,8 +64,15 @@ pub(crate) fn is_current(task: &Task, service: &Service) -> bool {
     task.template_version == service.template_version
 }
 
-/// Orders the tasks of one slot by age, oldest first. Two tasks of the same millisecond are told
-/// apart by their last change: the older one ended before the newer one was made.
-pub(crate) fn age(task: &Task) -> impl Ord + use<> {
-    (task.meta.created_at, task.meta.version, task.id)
+/// Whether `task` ended though it was not asked to, and was not replaced yet: what is replaced is
+/// wanted Shutdown.
+pub(crate) fn ended_by_itself(task: &Task) -> bool {
+    task.status.state.is_terminal() && task.desired <= DesiredState::Running
+}
+
+/// Orders the tasks of one slot, the newest last: the one whose end is still to be dealt with, then
+/// the active ones, then by their last change. Never by time, which goes back when the lead
+/// passes to a node with another clock.
+pub(crate) fn recency(task: &Task) -> impl Ord + use<> {
+    (ended_by_itself(task), task.is_active(), task.meta.version, task.id)
 }

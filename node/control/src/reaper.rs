@@ -8,7 +8,7 @@ use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
 
 use crate::draft::Draft;
-use crate::facts::{Facts, age};
+use crate::facts::{Facts, recency};
 
 /// Forgets `task`, which nobody wants, as soon as nothing of it is left.
 pub(crate) fn forget(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
@@ -30,7 +30,7 @@ pub(crate) fn trim_history(tasks: &[&Task], successor: bool, limit: u32, draft: 
         .filter(|task| task.status.state.is_terminal() && task.desired < DesiredState::Remove)
         .collect();
     if ended.len() > keep {
-        ended.sort_unstable_by_key(|task| Reverse(age(task)));
+        ended.sort_unstable_by_key(|task| Reverse(recency(task)));
         for task in &ended[keep..] {
             draft.remove(task);
         }

@@ -16,7 +16,7 @@ use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 
 use crate::draft::Draft;
-use crate::facts::Facts;
+use crate::facts::{Facts, ended_by_itself};
 use crate::lifecycle;
 use crate::reaper;
 use crate::restart;
@@ -122,11 +122,6 @@ fn default_history_limit() -> u32 {
     swarm_model::cluster::ClusterSpec::default().task_history_limit
 }
 
-/// Whether `task` ended though it was not asked to.
-fn ended_by_itself(task: &Task) -> bool {
-    task.status.state.is_terminal() && task.desired <= DesiredState::Running
-}
-
 /// The slots of `tasks`, which are ordered by slot.
 fn by_slot<'t, 'a>(tasks: &'t [&'a Task]) -> impl Iterator<Item = (Slot, &'t [&'a Task])> {
     tasks
@@ -139,8 +134,9 @@ pub(crate) fn say_why_waiting(task: &Task, reason: &str, now: Timestamp, draft: 
     if task.status.error == reason || draft.has_touched(task) {
         return;
     }
-    let again = task.meta.updated_at.after(REASON_EVERY);
-    if again > now && !task.status.error.is_empty() {
+    let (said, again) = (task.meta.updated_at, task.meta.updated_at.after(REASON_EVERY));
+    // What was said in the future was said by another clock.
+    if said <= now && again > now && !task.status.error.is_empty() {
         draft.wake(again);
     } else {
         draft.explain(task, reason);

@@ -8,7 +8,7 @@ use swarm_model::task_state::{DesiredState, ObservedState};
 
 use super::need::{Old, Seed};
 use crate::enforcer::{Stance, stance};
-use crate::facts::{Facts, Host, age, is_current};
+use crate::facts::{Facts, Host, ended_by_itself, is_current, recency};
 use crate::restart::{self, Verdict};
 
 /// What a slot needs next.
@@ -101,7 +101,7 @@ pub(super) fn assess<'a>(
 impl<'a> SlotPlan<'a> {
     /// Keeps the better one of `task` and the one kept so far: what runs, has a node, is newer.
     fn offer(&mut self, task: &'a Task) {
-        let rank = |task: &Task| (runs(task), task.node.is_some(), age(task));
+        let rank = |task: &Task| (runs(task), task.node.is_some(), recency(task));
         match self.keep {
             Some(kept) if rank(kept) >= rank(task) => self.stop.push(task),
             Some(kept) => {
@@ -154,7 +154,7 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
         if (removed || is_current(task, service)) && is_stopping(facts, task) {
             return Next::Wait;
         }
-        let newer = newest.is_none_or(|newest| age(newest) < age(task));
+        let newer = newest.is_none_or(|newest| recency(newest) < recency(task));
         if !removed && is_current(task, service) && newer {
             newest = Some(task);
         }
@@ -164,7 +164,7 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
         let voluntary = old.is_some_and(|old| old.stance == Stance::Outdated);
         return Next::Create { seed: Seed::default(), voluntary };
     };
-    if !super::ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
+    if !ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
         return create(heir(last));
     }
     match restart::after_end(last, &service.template.restart_policy, facts.now) {

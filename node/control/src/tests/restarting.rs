@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use swarm_model::restart::{RestartCondition, RestartPolicy};
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::units::Timestamp;
 
 use crate::testing::{Cluster, spec, template};
 
@@ -39,6 +40,23 @@ fn a_crash_loop_waits_longer_and_longer_and_keeps_a_bounded_history() {
     assert!(waits.windows(2).take(8).all(|pair| pair[0] < pair[1]), "{waits:?}");
     assert!(waits[11] >= Duration::from_secs(24), "{waits:?}");
     assert!(cluster.view().tasks_of(web).count() <= 6);
+}
+
+#[test]
+fn delays_survive_a_new_leader_whose_clock_is_behind() {
+    let mut cluster = Cluster::new(1);
+    let web = cluster.create(spec("web", Some(1), template("fail")));
+    cluster.settle_now();
+    cluster.now = cluster.wake_at.expect("a delay runs");
+    cluster.settle_now();
+    cluster.now = Timestamp::from_millis(1);
+    for streak in 3..8 {
+        cluster.settle_now();
+        // The delay set by the clock ahead has ended; the next one is the new leader's own.
+        let task = cluster.active(web)[0].clone();
+        assert_eq!((task.desired, task.restart.streak), (DesiredState::Ready, streak + 1));
+        cluster.now = cluster.wake_at.expect("a delay runs");
+    }
 }
 
 #[test]
