@@ -10,6 +10,7 @@ use bytes::Bytes;
 use swarm_model::id::TaskId;
 
 use super::members::Liveness;
+use super::packet::Packet;
 use super::status::StatusKey;
 use crate::frame;
 use world::{World, addr, node};
@@ -150,9 +151,10 @@ fn a_node_that_restarts_over_and_over_never_has_to_catch_up_with_its_past() {
 #[test]
 fn a_restarted_node_that_knows_nobody_is_found_by_its_peers() {
     let mut world = up(3, 1);
+    world.sync_fails = true;
     world.kill(0);
     world.start_alone(0);
-    assert!(world.run_until(5 * SECOND, World::all_alive) < SECOND);
+    assert!(world.run_until(5 * SECOND, World::all_alive) < 3 * SECOND);
     assert!(world.downs.is_empty(), "{:?}", world.downs);
 }
 
@@ -168,6 +170,32 @@ fn a_node_that_pauses_for_a_second_objects_in_time_in_a_large_cluster() {
             world.run(5 * SECOND);
         }
         assert!(world.downs.is_empty(), "seed {seed}: {:?}", world.downs);
+    }
+}
+
+#[test]
+fn a_suspect_is_accused_to_its_face() {
+    let mut world = up(5, 1);
+    world.freeze(0);
+    world.run_until(5 * SECOND, |world| world.liveness(1, 0) == Some(Liveness::Suspect));
+    world.run(SECOND / 2);
+    let accused = |packet: &Packet| matches!(packet, Packet::Suspected { .. });
+    assert!(world.waiting(0).iter().any(accused));
+}
+
+#[test]
+fn a_judge_that_was_stopped_listens_before_it_decides() {
+    for seed in 0..SEEDS {
+        let mut world = up(5, seed);
+        world.freeze(1);
+        world.run_until(5 * SECOND, |world| world.liveness(0, 1) == Some(Liveness::Suspect));
+        world.freeze(0);
+        world.thaw(1);
+        world.run(3 * SECOND);
+        world.thaw(0);
+        world.run(5 * SECOND);
+        let judged = world.downs.iter().any(|(_, by, _)| *by == node(0));
+        assert!(!judged, "seed {seed}: {:?}", world.downs);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::gossip::config::GossipConfig;
 use crate::gossip::core::{Core, Output};
 use crate::gossip::identity::Identity;
 use crate::gossip::members::{Liveness, MemberView};
+use crate::gossip::packet::Packet;
 
 pub(super) fn node(index: usize) -> NodeId {
     NodeId::from_raw(index as u128 + 1)
@@ -47,6 +48,8 @@ pub(super) struct World {
     pub(super) sent: u64,
     pub(super) sent_bytes: u64,
     pub(super) syncs: u64,
+    /// No push/pull gets through.
+    pub(super) sync_fails: bool,
     /// Who declared whom down, when.
     pub(super) downs: Vec<(Duration, NodeId, NodeId)>,
 }
@@ -69,6 +72,7 @@ impl World {
             sent: 0,
             sent_bytes: 0,
             syncs: 0,
+            sync_fails: false,
             downs: Vec::new(),
         };
         for index in 0..size {
@@ -109,6 +113,12 @@ impl World {
 
     pub(super) fn freeze(&mut self, index: usize) {
         self.nodes.get_mut(&node(index)).expect("runs").frozen = Some(Vec::new());
+    }
+
+    /// What waits in the socket of a frozen process.
+    pub(super) fn waiting(&self, index: usize) -> Vec<Packet> {
+        let waiting = self.nodes[&node(index)].frozen.iter().flatten();
+        waiting.map(|(_, payload)| frame::decode(payload).expect("sound")).collect()
     }
 
     /// The process runs again; its timers, all late, come before what waits in its socket.
@@ -202,7 +212,7 @@ impl World {
     fn sync(&mut self, from: NodeId, to: NodeId) {
         self.syncs += 1;
         let cut = self.cuts.contains(&(from, to)) || self.cuts.contains(&(to, from));
-        if cut || self.nodes.get(&to).is_none_or(|node| node.frozen.is_some()) {
+        if cut || self.sync_fails || self.nodes.get(&to).is_none_or(|node| node.frozen.is_some()) {
             return;
         }
         let mut request = self.nodes[&from].core.sync_request();
