@@ -13,6 +13,7 @@ use swarm_model::view::View;
 use swarm_net::rpc::{Method, Refusal};
 use swarm_net::transport::{MessageStream, Peer, Transport};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::contact::Contact;
 use crate::error::Error;
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     status: watch::Receiver<Status>,
     service: Service,
     contact: Contact,
+    /// Cancelled when the log is written and closed.
+    log_ended: CancellationToken,
     pub(crate) hint: Arc<Notify>,
 }
 
@@ -66,7 +69,7 @@ impl Consensus {
         let work = if options.inline_io { Work::Inline } else { Work::Threads };
         let tables = options.tables;
         let log = LogStore::open(tables.log, tables.vote, tables.meta, work);
-        let log = log.map_err(Error::Start)?;
+        let (log, log_ended) = log.map_err(Error::Start)?;
         let (publisher, published) = news::channel();
         let machine = StateMachine::new(publisher, Snapshots::new(tables.snapshots, work));
         let peers = Peers::new(options.transport.clone());
@@ -97,6 +100,7 @@ impl Consensus {
             status: status_reader,
             service: Service::new(raft.clone(), contact.clone(), work),
             contact,
+            log_ended,
             raft,
             hint,
         };
@@ -176,10 +180,14 @@ impl Consensus {
 
     /// Stops taking part at once, as a crash would: nobody is told.
     pub async fn halt(&self) {
-        match tokio::time::timeout(STOP_DEADLINE, self.inner.raft.shutdown()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),
-            Err(_elapsed) => tracing::warn!("consensus did not stop in time"),
+        let stop = async {
+            if let Err(error) = self.inner.raft.shutdown().await {
+                tracing::warn!(%error, "consensus did not stop cleanly");
+            }
+            self.inner.log_ended.cancelled().await;
+        };
+        if tokio::time::timeout(STOP_DEADLINE, stop).await.is_err() {
+            tracing::warn!("consensus did not stop in time");
         }
     }
 }

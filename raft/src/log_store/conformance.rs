@@ -107,8 +107,8 @@ impl RaftLogStorage<Types> for Filled {
 }
 
 fn open(store: Store, work: Work) -> (Filled, StateMachine) {
-    let log_store =
-        LogStore::open(store.log, store.vote, store.meta, work).expect("an empty store");
+    let opened = LogStore::open(store.log, store.vote, store.meta, work);
+    let (log_store, _) = opened.expect("an empty store");
     let (publisher, _) = news::channel();
     let log = Filled { store: log_store, first: Arc::default() };
     (log, StateMachine::new(publisher, Snapshots::new(store.snapshots, work)))

@@ -13,6 +13,7 @@ use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use swarm_net::frame;
 use swarm_state::store::{Error, LogReader, LogTable, MetaTable, Position, Record, VoteTable};
+use tokio_util::sync::CancellationToken;
 
 use crate::payload;
 use crate::types::{self, Entry, LogId, Types, Vote};
@@ -41,20 +42,21 @@ pub(crate) struct Reader {
 }
 
 impl LogStore {
-    /// Takes over the tables and starts the writer.
+    /// Takes over the tables and starts the writer. The token is cancelled when the store was dropped
+    /// and everything is written.
     pub(crate) fn open(
         log: LogTable,
         vote: VoteTable,
         meta: MetaTable,
         work: Work,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, CancellationToken)> {
         let known = match vote.read()? {
             Some(bytes) => Some(Vote::from(decode::<Ballot>(&bytes)?)),
             None => None,
         };
         let reader = Reader { log: log.reader(), vote: Arc::new(Mutex::new(known)) };
-        let writer = Writer::start(log.sync_handle(), vote, work)?;
-        Ok(Self { table: Arc::new(Mutex::new(log)), reader, meta, writer, work })
+        let (writer, ended) = Writer::start(log.sync_handle(), vote, work)?;
+        Ok((Self { table: Arc::new(Mutex::new(log)), reader, meta, writer, work }, ended))
     }
 
     /// Does blocking work with the table; a full disk is waited for.

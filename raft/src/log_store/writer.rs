@@ -11,6 +11,7 @@ use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use swarm_state::store::{SyncHandle, VoteTable};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::types::Types;
 use crate::work::Work;
@@ -42,15 +43,28 @@ pub(super) struct Disk {
 }
 
 impl Writer {
-    pub(super) fn start(log: SyncHandle, vote: VoteTable, work: Work) -> io::Result<Self> {
+    /// The token is cancelled when nothing will be written any more.
+    pub(super) fn start(
+        log: SyncHandle,
+        vote: VoteTable,
+        work: Work,
+    ) -> io::Result<(Self, CancellationToken)> {
         let disk = Disk { log, vote };
+        let ended = CancellationToken::new();
         match work {
-            Work::Inline => Ok(Self::Inline(disk)),
+            Work::Inline => {
+                ended.cancel();
+                Ok((Self::Inline(disk), ended))
+            }
             Work::Threads => {
                 let (jobs, waiting) = sync_channel(QUEUE);
                 let thread = std::thread::Builder::new().name("raft-log".into());
-                thread.spawn(move || disk.serve(&waiting))?;
-                Ok(Self::Thread(jobs))
+                let guard = ended.clone().drop_guard();
+                thread.spawn(move || {
+                    disk.serve(&waiting);
+                    drop(guard);
+                })?;
+                Ok((Self::Thread(jobs), ended))
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use swarm_raft::{Error, Part};
+use swarm_raft::{Error, Part, Status};
+use swarm_state::store::Store;
 use swarm_state::store::disk::{Fault, FaultKind};
 
-use crate::harness::{Cluster, command, config, has, wait_until};
+use crate::harness::{Cluster, PATIENCE, alone, command, config, has, wait_until};
 
 #[tokio::test(start_paused = true)]
 async fn write_whose_sync_fails_is_never_acknowledged() {
@@ -89,5 +90,24 @@ async fn power_cuts_of_single_nodes_lose_nothing_acknowledged() {
         for number in 1..=written {
             assert!(has(&consensus, number), "config {number} was acknowledged and is lost");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_directory_is_free_and_complete_after_a_clean_stop() {
+    let dir = tempfile::tempdir().expect("a folder for temporary files");
+    for round in 1..=3u128 {
+        let store = Store::open(dir.path()).expect("nobody has it");
+        let (consensus, tasks) = alone(store).await;
+        if round == 1 {
+            consensus.bootstrap().await.expect("a fresh node");
+        }
+        let leads = consensus.wait_status("leading", PATIENCE, Status::is_leader);
+        leads.await.expect("nobody else votes");
+        consensus.propose(&command(round)).await.expect("it leads");
+        assert!((1..=round).all(|number| has(&consensus, number)), "round {round}");
+        consensus.shutdown().await;
+        drop(consensus);
+        tasks.shutdown(PATIENCE).await;
     }
 }

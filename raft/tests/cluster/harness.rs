@@ -127,6 +127,28 @@ pub(crate) fn has(consensus: &Consensus, number: u128) -> bool {
     consensus.view().configs.contains_key(&ConfigId::from_raw(number))
 }
 
+/// One node without a network on a real disk, with threads.
+pub(crate) async fn alone(store: Store) -> (Consensus, TaskGroup) {
+    let tasks = TaskGroup::new();
+    let network = Network::new(1);
+    let inbox = Arc::new(Inbox::default());
+    let options = Options {
+        node_id: id(1),
+        timing: Timing::LAN,
+        snapshot_interval: 10_000,
+        tables: tables(store),
+        transport: network.node(id(1), Role::Manager, Arc::new(Everybody), inbox),
+        tasks: tasks.clone(),
+        inline_io: false,
+        seed: 1,
+    };
+    (Consensus::start(options).await.expect("a sound store"), tasks)
+}
+
+fn tables(store: Store) -> Tables {
+    Tables { log: store.log, vote: store.vote, meta: store.meta, snapshots: store.snapshots }
+}
+
 impl Cluster {
     pub(crate) fn empty(seed: u64) -> Self {
         Self { network: Network::new(seed), nodes: BTreeMap::new(), snapshot_interval: 10_000 }
@@ -171,12 +193,7 @@ impl Cluster {
             node_id,
             timing: Timing::LAN,
             snapshot_interval: self.snapshot_interval,
-            tables: Tables {
-                log: store.log,
-                vote: store.vote,
-                meta: store.meta,
-                snapshots: store.snapshots,
-            },
+            tables: tables(store),
             transport: transport.clone(),
             tasks: tasks.clone(),
             inline_io: true,
