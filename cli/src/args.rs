@@ -105,6 +105,10 @@ fn own_data_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a new cluster with this machine as its first node
+    Init(Box<commands::init::Init>),
+    /// Join this machine to a cluster
+    Join(Box<commands::join::Join>),
     /// Show or replace the tokens that new nodes join with
     JoinToken(commands::join_token::JoinToken),
     /// Leave the cluster with this node
@@ -126,6 +130,10 @@ pub(crate) enum Command {
     Info(commands::info::Info),
     /// Show the versions of this program and of the node's daemon
     Version(commands::version::Version),
+    /// Run the node of a data directory (what init and join start)
+    Daemon(commands::daemon::Daemon),
+    /// Try a whole cluster on this machine; Ctrl-C removes it
+    Dev(commands::dev::Dev),
     /// Write a completion script for a shell
     Completion(commands::completion::Completion),
 }

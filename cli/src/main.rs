@@ -5,6 +5,8 @@ mod client;
 mod clock;
 mod commands;
 mod exit;
+mod hosting;
+mod log;
 mod output;
 mod parse;
 

@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 /// The failure that `status` and `body` speak of.
 pub(super) fn failure(status: StatusCode, body: &[u8]) -> Failure {
     if let Ok(error) = serde_json::from_slice::<ErrorBody>(body) {
-        return Failure::new(Exit::of_api_code(&error.code), error.message);
+        return of_body(error);
     }
     let exit = match status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
@@ -19,6 +19,11 @@ pub(super) fn failure(status: StatusCode, body: &[u8]) -> Failure {
     };
     let text = String::from_utf8_lossy(body);
     Failure::new(exit, format!("the node answered {status}: {}", text.trim()))
+}
+
+/// The failure that an error body speaks of.
+pub(super) fn of_body(error: ErrorBody) -> Failure {
+    Failure::new(Exit::of_api_code(&error.code), error.message)
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use swarm_node::api::types::ErrorBody;
+
+use super::refusal;
+use crate::exit::{Exit, Failure};
 
 /// The longest line.
 const LINE_MAX: usize = 4 << 20;
@@ -11,19 +15,35 @@ const LINE_MAX: usize = 4 << 20;
 /// Why a stream ended early.
 #[derive(Debug)]
 pub(crate) enum StreamError {
+    /// The node gave up, and said why.
+    Refused(Failure),
     /// The connection broke.
     Lost(String),
     /// A line is not what it should be.
     Malformed(String),
 }
 
-impl std::fmt::Display for StreamError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Lost(reason) => write!(f, "the connection to the node was lost: {reason}"),
-            Self::Malformed(reason) => write!(f, "the node's answer is not understood: {reason}"),
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Refused(failure) => failure,
+            StreamError::Lost(reason) => {
+                let message = format!("the connection to the node was lost: {reason}");
+                Self::new(Exit::Unreachable, message)
+            }
+            StreamError::Malformed(reason) => {
+                Self::failed(format!("the node's answer is not understood: {reason}"))
+            }
         }
     }
+}
+
+/// Reads one line; an error body is the last of a stream that failed.
+fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, StreamError> {
+    serde_json::from_slice(line).map_err(|error| match serde_json::from_slice::<ErrorBody>(line) {
+        Ok(body) => StreamError::Refused(refusal::of_body(body)),
+        Err(_no_error_body) => StreamError::Malformed(error.to_string()),
+    })
 }
 
 /// The lines of an answer, as they come.
@@ -53,9 +73,7 @@ impl Lines {
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(|error| StreamError::Malformed(error.to_string()));
+                return read(&line).map(Some);
             }
             if self.buffer.len() > LINE_MAX {
                 let reason = format!("a line has more than {LINE_MAX} bytes");
@@ -72,5 +90,19 @@ impl Lines {
                 Some(Err(error)) => return Err(StreamError::Lost(error.to_string())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_ends_a_stream_with_its_own_exit_code() {
+        let line = br#"{"Message":"no quorum","Code":"no_quorum"}"#;
+        let error = read::<Vec<u32>>(line).expect_err("is an error body");
+        assert_eq!(Failure::from(error).exit, Exit::Unreachable);
+        let error = read::<Vec<u32>>(b"nonsense").expect_err("is nothing");
+        assert_eq!(Failure::from(error).exit, Exit::Failed);
     }
 }

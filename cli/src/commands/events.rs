@@ -36,7 +36,7 @@ pub(crate) struct Events {
     /// End at this time, instead of waiting for more
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Show only what matches: type, action, service, node, task, config, name, id
+    /// Show only what matches: type, action, id, name, service, node
     #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = key_value::filter)]
     filters: Vec<(String, String)>,
     /// table (a line an event), json (one object a line) or a template
@@ -82,7 +82,7 @@ impl Events {
                         }
                         Ok(None) if until.is_some() => return Ok(()),
                         Ok(None) => break Failure::new(Exit::Unreachable, "the stream ended"),
-                        Err(error) => break Failure::new(Exit::Unreachable, error.to_string()),
+                        Err(error) => break error.into(),
                     }
                 },
             };

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::exit::Failure;
+use crate::hosting::systemd;
 use crate::output::line;
 use crate::output::progress::Progress;
 
@@ -53,6 +54,9 @@ impl Leave {
             sleep(END_PAUSE).await;
         }
         drop(progress);
+        if let Some(data_dir) = client.endpoint().socket().parent() {
+            systemd::remove(data_dir);
+        }
         line("Node left the cluster.")
     }
 }

@@ -2,8 +2,12 @@
 
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod daemon;
+pub(crate) mod dev;
 pub(crate) mod events;
 pub(crate) mod info;
+pub(crate) mod init;
+pub(crate) mod join;
 pub(crate) mod join_token;
 pub(crate) mod leave;
 pub(crate) mod node;
@@ -13,11 +17,18 @@ pub(crate) mod tasks;
 pub(crate) mod version;
 
 use serde_json::Value;
+use tokio::runtime::Builder;
 
 use crate::args::{Cli, Command, Global};
 use crate::client::Client;
 use crate::exit::Failure;
+use crate::log;
 use crate::output::inspect::{self, InspectOptions};
+
+/// Threads of a daemon: a node is small, and its disk work has threads of its own.
+const DAEMON_THREADS: usize = 2;
+/// Their stacks.
+const DAEMON_STACK: usize = 1 << 20;
 
 /// Does what the command line says.
 ///
@@ -25,16 +36,37 @@ use crate::output::inspect::{self, InspectOptions};
 /// Why it could not, with the exit code.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let is_daemon = match &command {
+        Command::Daemon(_) => true,
+        Command::Init(command) => command.is_daemon(),
+        Command::Join(command) => command.is_daemon(),
+        _ => false,
+    };
+    let mut builder = if is_daemon {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(DAEMON_THREADS).thread_stack_size(DAEMON_STACK);
+        builder
+    } else {
+        Builder::new_current_thread()
+    };
+    log::start(is_daemon);
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start the event loop: {error}")))?;
-    runtime.block_on(Box::pin(dispatch(&global, command)))
+    let result = runtime.block_on(Box::pin(dispatch(&global, command)));
+    // What still blocks in a thread has nothing to say any more.
+    runtime.shutdown_background();
+    result
 }
 
 async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Completion(command) => command.run(),
+        Command::Init(command) => Box::pin(command.run(&global.data_dir()?)).await,
+        Command::Join(command) => Box::pin(command.run(&global.data_dir()?)).await,
+        Command::Daemon(command) => Box::pin(command.run(&global.data_dir()?)).await,
+        Command::Dev(command) => Box::pin(command.run()).await,
         Command::JoinToken(command) => command.run(&global.client()?).await,
         Command::Leave(command) => command.run(&global.client()?).await,
         Command::Node(command) => Box::pin(command.run(&global.client()?)).await,

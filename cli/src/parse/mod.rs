@@ -1,5 +1,6 @@
 //! Readers of the small languages on a command line. Pure: text in, value or reason out.
 
+pub(crate) mod address;
 pub(crate) mod config_mount;
 pub(crate) mod duration;
 pub(crate) mod key_value;

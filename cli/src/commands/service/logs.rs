@@ -8,7 +8,7 @@ use swarm_node::api::types::LogEntry;
 use super::path;
 use crate::client::{Client, Lines, encode};
 use crate::clock::now;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::output;
 use crate::parse::moment;
 
@@ -73,7 +73,7 @@ impl Logs {
             match lines.next::<LogEntry>().await {
                 Ok(Some(entry)) => self.show(&entry)?,
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(Failure::new(Exit::Unreachable, error.to_string())),
+                Err(error) => return Err(error.into()),
             }
         }
     }

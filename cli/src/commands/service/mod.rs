@@ -23,7 +23,8 @@ use crate::client::{Client, encode};
 use crate::exit::Failure;
 use crate::parse::config_mount::ConfigMount;
 
-pub(crate) use wait::{WaitOptions, wait_until_running};
+use wait::wait_until_running;
+pub(crate) use wait::{WaitOptions, watch};
 
 /// Manage services.
 #[derive(Debug, Subcommand)]

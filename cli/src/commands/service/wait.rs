@@ -40,7 +40,7 @@ pub(crate) struct WaitOptions {
     pub(crate) quiet: bool,
 }
 
-/// Waits until all that the service wants has run for the monitor time.
+/// Waits until all that the service wants has run for the monitor time; Ctrl-C ends the wait only.
 ///
 /// # Errors
 /// The time-out, a service that cannot run any more, or a node that does not answer.
@@ -50,23 +50,30 @@ pub(crate) async fn wait_until_running(
     service: &str,
     options: &WaitOptions,
 ) -> Result<(), Failure> {
-    let mut watch = Watch::new(service, options);
-    let end = options.timeout.map(|span| Instant::now() + span);
-    let timed_out = async {
-        match end {
-            Some(end) => tokio::time::sleep_until(end).await,
-            None => std::future::pending().await,
-        }
-    };
-    let hint = format!("see `{} service ps {}`", global.invocation(), &service);
-    let ended = tokio::select! {
-        result = watch.run(client) => Some(result),
-        () = timed_out => None,
+    let hint = format!("see `{} service ps {service}`", global.invocation());
+    tokio::select! {
+        result = watch(client, &hint, service, options) => result,
         _ = tokio::signal::ctrl_c() => {
-            drop(watch.progress);
             output::note(&format!("Stopped watching; the work goes on: {hint}"));
-            return Ok(());
+            Ok(())
         }
+    }
+}
+
+/// As [`wait_until_running`], but leaves Ctrl-C alone. `hint` says how to look later.
+///
+/// # Errors
+/// As [`wait_until_running`].
+pub(crate) async fn watch(
+    client: &Client,
+    hint: &str,
+    service: &str,
+    options: &WaitOptions,
+) -> Result<(), Failure> {
+    let mut watch = Watch::new(service, options);
+    let ended = match options.timeout {
+        Some(span) => tokio::time::timeout(span, watch.run(client)).await.ok(),
+        None => Some(watch.run(client).await),
     };
     match ended {
         Some(Ok(tasks)) => {
@@ -80,6 +87,14 @@ pub(crate) async fn wait_until_running(
             let message = format!("not running after {span}: {state}; the work goes on: {hint}");
             Err(Failure::new(Exit::TimedOut, message))
         }
+    }
+}
+
+impl WaitOptions {
+    /// Waits for at most `span`, by the defaults.
+    pub(crate) fn at_most(span: Duration) -> Self {
+        let monitor = Duration::from_secs(1);
+        Self { detach: false, monitor, timeout: Some(span), quiet: false }
     }
 }
 

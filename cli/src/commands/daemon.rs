@@ -1,0 +1,36 @@
+//! `swarm daemon`: the node itself, as systemd, `init` and `join` start it.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::exit::Failure;
+use crate::hosting::backend;
+
+/// Options of `swarm daemon`.
+///
+/// Runs the node of the data directory until SIGTERM or SIGINT. Its tasks go on without it; the next
+/// daemon takes them over. SWARM_LOG sets what is logged to stderr (default: info).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    swarm daemon --data-dir /var/lib/swarm\n  \
+    SWARM_LOG=swarm_raft=debug,info swarm daemon")]
+pub(crate) struct Daemon {
+    /// Leave the terminal's session first
+    #[arg(long, hide = true)]
+    new_session: bool,
+}
+
+impl Daemon {
+    /// Runs the node.
+    ///
+    /// # Errors
+    /// Why it could not start, or had to end.
+    pub(crate) async fn run(self, data_dir: &Path) -> Result<(), Failure> {
+        if self.new_session {
+            // Fails when it leads a session already, which is as good.
+            let _led = rustix::process::setsid();
+        }
+        backend::run_daemon(data_dir).await
+    }
+}

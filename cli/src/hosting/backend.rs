@@ -1,0 +1,132 @@
+//! The one place where commands meet the node's own code: preparing, running, cleaning up.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_model::id::IdSource as _;
+use swarm_model::runtime::Signal;
+use swarm_net::ca::JoinToken;
+use swarm_node::clock::{RandomIds, SystemClock};
+use swarm_node::daemon;
+use swarm_node::logs::LogStore;
+use swarm_node::runtime::process::{ProcessConfig, ProcessRuntime};
+use swarm_node::runtime::{AdoptedState, TaskRuntime as _};
+use swarm_node::setup::{self, InitOptions, JoinOptions, Prepared, SetupError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failure};
+
+/// How long tasks of a discarded node have to end.
+const TASK_GRACE: Duration = Duration::from_secs(3);
+
+/// Prepares the first node of a new cluster.
+///
+/// # Errors
+/// Why not; the directory is as it was.
+pub(crate) fn init(options: &InitOptions) -> Result<Prepared, Failure> {
+    setup::init(options, &SystemClock, &mut || RandomIds.draw()).map_err(|error| failure(&error))
+}
+
+/// Prepares a new node of an existing cluster.
+///
+/// # Errors
+/// Why not; the directory is as it was.
+pub(crate) async fn join(options: &JoinOptions) -> Result<Prepared, Failure> {
+    setup::join(options, Arc::new(SystemClock)).await.map_err(|error| failure(&error))
+}
+
+/// Reads a join token.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn token(text: &str) -> Result<JoinToken, String> {
+    text.parse().map_err(|error: swarm_net::Error| error.to_string())
+}
+
+fn failure(error: &SetupError) -> Failure {
+    let exit = match error {
+        SetupError::Occupied { .. } | SetupError::PortInUse { .. } => Exit::Conflict,
+        SetupError::NotEmpty { .. } | SetupError::Spec(_) => Exit::Usage,
+        SetupError::Net(swarm_net::Error::Token { .. }) => Exit::Usage,
+        SetupError::Net(_)
+        | SetupError::Dir { .. }
+        | SetupError::Listen { .. }
+        | SetupError::Answer(_)
+        | SetupError::Config(_)
+        | SetupError::Keys(_) => Exit::Failed,
+    };
+    Failure::new(exit, chain(error))
+}
+
+/// An error with its sources, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// Runs the daemon of a data directory until SIGTERM or SIGINT. Tasks go on without it.
+///
+/// # Errors
+/// Why it could not start, or why it had to end.
+pub(crate) async fn run_daemon(data_dir: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot watch signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let mut node = Box::pin(daemon::run(data_dir, stop.clone()));
+    let ended = tokio::select! {
+        ended = &mut node => Some(ended),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            stop.cancel();
+            node.await
+        }
+    };
+    ended.map(drop).map_err(|error| Failure::failed(chain(&error)))
+}
+
+/// Empties the directory of a node that never served.
+pub(crate) fn discard(data_dir: &Path) {
+    // The directory was empty or absent before; what cannot be removed is named by the next attempt.
+    let _emptied = setup::clear(data_dir);
+    let _removed = std::fs::remove_dir(data_dir);
+}
+
+/// Ends all tasks of a data directory whose daemon has ended: each by its own record.
+///
+/// # Errors
+/// When they cannot be found.
+pub(crate) async fn stop_tasks(data_dir: &Path) -> Result<(), Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+    let logs = LogStore::open(data_dir.join("logs")).map_err(|error| failed(&error))?;
+    let runtime = ProcessRuntime::new(ProcessConfig::new(data_dir, logs, Arc::new(SystemClock)));
+    let adopted = runtime.adopt().await.map_err(|error| failed(&error))?;
+    let ends = adopted.into_iter().map(|adopted| {
+        let task = adopted.task;
+        let stop = match adopted.state {
+            AdoptedState::Running { .. } => Some(runtime.stop(task, Signal::TERM, TASK_GRACE)),
+            AdoptedState::Exited(_) | AdoptedState::Lost { .. } => None,
+        };
+        let remove = runtime.remove(task);
+        async move {
+            if let Some(stop) = stop {
+                stop.await?;
+            }
+            remove.await
+        }
+    });
+    let ends = futures::future::join_all(ends).await;
+    ends.into_iter().collect::<Result<(), _>>().map_err(|error| failed(&error))
+}

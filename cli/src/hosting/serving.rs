@@ -1,0 +1,84 @@
+//! From a prepared data directory to a serving node: in the background, or in this very process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use swarm_node::api::types::TokenAnswer;
+use tokio::time::{Instant, sleep};
+
+use super::{backend, launch};
+use crate::client::{Client, Endpoint};
+use crate::exit::{Exit, Failure};
+
+/// How long a new cluster may take to have a leader.
+const LEADER_WITHIN: Duration = Duration::from_secs(15);
+/// Pause between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Starts the daemon in the background. When it does not serve, nothing of the node is left.
+///
+/// # Errors
+/// What the daemon said last.
+pub(crate) async fn in_background(
+    data_dir: &Path,
+    use_systemd: bool,
+) -> Result<(Client, launch::Daemon), Failure> {
+    let started = launch::start(data_dir, use_systemd);
+    let failure = match started {
+        Err(failure) => failure,
+        Ok(mut daemon) => match launch::wait_until_serving(&mut daemon, data_dir).await {
+            Ok(client) => return Ok((client, daemon)),
+            Err(failure) => {
+                daemon.stop(data_dir).await;
+                failure
+            }
+        },
+    };
+    backend::discard(data_dir);
+    Err(failure)
+}
+
+/// Runs the daemon in this process until it is told to end; `announce` runs when it serves.
+///
+/// # Errors
+/// Why the daemon ended, or why the announcement failed. A node that never served is discarded.
+pub(crate) async fn in_foreground(
+    data_dir: &Path,
+    announce: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let client = Client::new(Endpoint::of_data_dir(data_dir));
+    let mut served = false;
+    let announcing = async {
+        while client.get::<Value>("/v1/ping", &[]).await.is_err() {
+            sleep(LOOK_PAUSE).await;
+        }
+        served = true;
+        announce(&client).await?;
+        std::future::pending().await
+    };
+    let result = tokio::select! {
+        result = Box::pin(backend::run_daemon(data_dir)) => result,
+        result = announcing => result,
+    };
+    if result.is_err() && !served {
+        backend::discard(data_dir);
+    }
+    result
+}
+
+/// A standing join token, as soon as the cluster has a leader.
+///
+/// # Errors
+/// What the node refuses, or that there is no leader in time.
+pub(crate) async fn token(client: &Client, role: &str) -> Result<TokenAnswer, Failure> {
+    let end = Instant::now() + LEADER_WITHIN;
+    loop {
+        match client.get(&format!("/v1/tokens/{role}"), &[]).await {
+            Err(failure) if failure.exit == Exit::Unreachable && Instant::now() < end => {
+                sleep(LOOK_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
