@@ -29,7 +29,7 @@ use crate::status::Status;
 use crate::steward;
 use crate::timing::Timing;
 use crate::types::Id;
-use crate::work::Work;
+use crate::work::{Work, users};
 
 /// Consensus on this node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -46,8 +46,8 @@ pub(crate) struct Inner {
     status: watch::Receiver<Status>,
     service: Service,
     contact: Contact,
-    /// Cancelled when the log is written and closed.
-    log_ended: CancellationToken,
+    /// Cancelled when everything is written and nobody uses the tables any more.
+    store_closed: CancellationToken,
     pub(crate) hint: Arc<Notify>,
 }
 
@@ -68,10 +68,11 @@ impl Consensus {
         let config = options.config().validate().map_err(start_error)?;
         let work = if options.inline_io { Work::Inline } else { Work::Threads };
         let tables = options.tables;
-        let log = LogStore::open(tables.log, tables.vote, tables.meta, work);
-        let (log, log_ended) = log.map_err(Error::Start)?;
+        let (user, store_closed) = users();
+        let log = LogStore::open(tables.log, tables.vote, tables.meta, work, user.clone());
+        let log = log.map_err(Error::Start)?;
         let (publisher, published) = news::channel();
-        let machine = StateMachine::new(publisher, Snapshots::new(tables.snapshots, work));
+        let machine = StateMachine::new(publisher, Snapshots::new(tables.snapshots, work, user));
         let peers = Peers::new(options.transport.clone());
         let id = Id(options.node_id);
         let raft = Raft::new(id, Arc::new(config), peers, log, machine).await;
@@ -100,7 +101,7 @@ impl Consensus {
             status: status_reader,
             service: Service::new(raft.clone(), contact.clone(), work),
             contact,
-            log_ended,
+            store_closed,
             raft,
             hint,
         };
@@ -184,7 +185,7 @@ impl Consensus {
             if let Err(error) = self.inner.raft.shutdown().await {
                 tracing::warn!(%error, "consensus did not stop cleanly");
             }
-            self.inner.log_ended.cancelled().await;
+            self.inner.store_closed.cancelled().await;
         };
         if tokio::time::timeout(STOP_DEADLINE, stop).await.is_err() {
             tracing::warn!("consensus did not stop in time");

@@ -11,7 +11,7 @@ use swarm_state::store::{Error, SnapshotTable};
 
 use crate::types::{Snapshot, SnapshotMeta};
 use crate::wire::SnapshotHead;
-use crate::work::{Work, is_full, wait_for_room};
+use crate::work::{User, Work, is_full, wait_for_room};
 
 /// Bytes written at once.
 const CHUNK: usize = 256 * 1024;
@@ -23,11 +23,12 @@ pub(crate) struct Snapshots {
     work: Work,
     /// What is known to be on disk.
     stored: Arc<Mutex<Option<SnapshotMeta>>>,
+    _user: User,
 }
 
 impl Snapshots {
-    pub(crate) fn new(table: SnapshotTable, work: Work) -> Self {
-        Self { table, work, stored: Arc::default() }
+    pub(crate) fn new(table: SnapshotTable, work: Work, user: User) -> Self {
+        Self { table, work, stored: Arc::default(), _user: user }
     }
 
     /// How this node does blocking work.

@@ -1,7 +1,10 @@
-//! Where blocking work is done, and how a full disk is waited for.
+//! Where blocking work is done, how a full disk is waited for, and when the tables are free again.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How often it is tried whether a full disk has room again.
 const ROOM_RETRY: Duration = Duration::from_millis(500);
@@ -40,4 +43,14 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 pub(crate) async fn wait_for_room(error: &io::Error) {
     tracing::error!(%error, "consensus waits for disk space on this node");
     tokio::time::sleep(ROOM_RETRY).await;
+}
+
+/// Held by everything that uses the tables; openraft drops its parts one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct User(#[expect(dead_code, reason = "dropping is its use")] Arc<DropGuard>);
+
+/// The first user, and a token that is cancelled when the last of its clones is dropped.
+pub(crate) fn users() -> (User, CancellationToken) {
+    let unused = CancellationToken::new();
+    (User(Arc::new(unused.clone().drop_guard())), unused)
 }

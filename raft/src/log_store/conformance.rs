@@ -22,7 +22,7 @@ use crate::machine::StateMachine;
 use crate::news;
 use crate::snapshot::Snapshots;
 use crate::types::{Entry, LogId, Payload, Types, Vote, log_id};
-use crate::work::Work;
+use crate::work::{Work, users};
 
 /// The log with its filled-in records hidden.
 struct Filled {
@@ -107,11 +107,12 @@ impl RaftLogStorage<Types> for Filled {
 }
 
 fn open(store: Store, work: Work) -> (Filled, StateMachine) {
-    let opened = LogStore::open(store.log, store.vote, store.meta, work);
-    let (log_store, _) = opened.expect("an empty store");
+    let (user, _) = users();
+    let opened = LogStore::open(store.log, store.vote, store.meta, work, user.clone());
+    let log_store = opened.expect("an empty store");
     let (publisher, _) = news::channel();
     let log = Filled { store: log_store, first: Arc::default() };
-    (log, StateMachine::new(publisher, Snapshots::new(store.snapshots, work)))
+    (log, StateMachine::new(publisher, Snapshots::new(store.snapshots, work, user)))
 }
 
 struct OnMemory;

@@ -8,17 +8,15 @@ use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::payload;
+use crate::types::{self, Entry, LogId, Types, Vote};
+use crate::wire::{Ballot, LogAt};
+use crate::work::{User, Work, is_full, wait_for_room};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use swarm_net::frame;
 use swarm_state::store::{Error, LogReader, LogTable, MetaTable, Position, Record, VoteTable};
-use tokio_util::sync::CancellationToken;
-
-use crate::payload;
-use crate::types::{self, Entry, LogId, Types, Vote};
-use crate::wire::{Ballot, LogAt};
-use crate::work::{Work, is_full, wait_for_room};
 
 use writer::Writer;
 
@@ -28,10 +26,10 @@ const MESSAGE_BYTES: usize = 1 << 20;
 /// The log and the vote of this node.
 pub(crate) struct LogStore {
     table: Arc<Mutex<LogTable>>,
-    reader: Reader,
     meta: MetaTable,
     writer: Writer,
     work: Work,
+    reader: Reader,
 }
 
 /// Reads the log, for one task.
@@ -39,24 +37,26 @@ pub(crate) struct LogStore {
 pub(crate) struct Reader {
     log: LogReader,
     vote: Arc<Mutex<Option<Vote>>>,
+    _user: User,
 }
 
 impl LogStore {
-    /// Takes over the tables and starts the writer. The token is cancelled when the store was dropped
-    /// and everything is written.
+    /// Takes over the tables and starts the writer.
     pub(crate) fn open(
         log: LogTable,
         vote: VoteTable,
         meta: MetaTable,
         work: Work,
-    ) -> io::Result<(Self, CancellationToken)> {
+        user: User,
+    ) -> io::Result<Self> {
         let known = match vote.read()? {
             Some(bytes) => Some(Vote::from(decode::<Ballot>(&bytes)?)),
             None => None,
         };
-        let reader = Reader { log: log.reader(), vote: Arc::new(Mutex::new(known)) };
-        let (writer, ended) = Writer::start(log.sync_handle(), vote, work)?;
-        Ok((Self { table: Arc::new(Mutex::new(log)), reader, meta, writer, work }, ended))
+        let vote_known = Arc::new(Mutex::new(known));
+        let reader = Reader { log: log.reader(), vote: vote_known, _user: user.clone() };
+        let writer = Writer::start(log.sync_handle(), vote, work, user)?;
+        Ok(Self { table: Arc::new(Mutex::new(log)), meta, writer, work, reader })
     }
 
     /// Does blocking work with the table; a full disk is waited for.

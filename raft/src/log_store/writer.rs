@@ -11,10 +11,9 @@ use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use swarm_state::store::{SyncHandle, VoteTable};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::types::Types;
-use crate::work::Work;
+use crate::work::{User, Work};
 
 /// Requests that may wait for the disk before the core has to wait itself.
 const QUEUE: usize = 1024;
@@ -40,31 +39,24 @@ pub(super) enum Writer {
 pub(super) struct Disk {
     log: SyncHandle,
     vote: VoteTable,
+    _user: User,
 }
 
 impl Writer {
-    /// The token is cancelled when nothing will be written any more.
     pub(super) fn start(
         log: SyncHandle,
         vote: VoteTable,
         work: Work,
-    ) -> io::Result<(Self, CancellationToken)> {
-        let disk = Disk { log, vote };
-        let ended = CancellationToken::new();
+        user: User,
+    ) -> io::Result<Self> {
+        let disk = Disk { log, vote, _user: user };
         match work {
-            Work::Inline => {
-                ended.cancel();
-                Ok((Self::Inline(disk), ended))
-            }
+            Work::Inline => Ok(Self::Inline(disk)),
             Work::Threads => {
                 let (jobs, waiting) = sync_channel(QUEUE);
                 let thread = std::thread::Builder::new().name("raft-log".into());
-                let guard = ended.clone().drop_guard();
-                thread.spawn(move || {
-                    disk.serve(&waiting);
-                    drop(guard);
-                })?;
-                Ok((Self::Thread(jobs), ended))
+                thread.spawn(move || disk.serve(&waiting))?;
+                Ok(Self::Thread(jobs))
             }
         }
     }
