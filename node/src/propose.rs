@@ -115,7 +115,8 @@ async fn local(
 
 async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) -> Attempt {
     let body = frame::encode(forward);
-    let answer = core.transport.call(leader, Method::Propose, body, left.min(ATTEMPT)).await;
+    let call = core.transport.call(leader, Method::Propose, body, left.min(ATTEMPT));
+    let Some(answer) = while_leading(core, leader, call).await else { return Attempt::Unsure };
     match answer {
         Ok(bytes) => match frame::decode::<Answer>(&bytes) {
             Ok(answer) => Attempt::Answered(answer.revision, answer.outcome),
@@ -129,6 +130,19 @@ async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) 
         }
         Err(error) if error.may_have_executed() => Attempt::Unsure,
         Err(_) => Attempt::Again,
+    }
+}
+
+/// Waits for an answer of `leader`, but no longer than it is the leader: a dead one never answers.
+async fn while_leading<T>(
+    core: &Core,
+    leader: NodeId,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
+    let mut status = core.consensus.status();
+    tokio::select! {
+        answer = answer => Some(answer),
+        _ = status.wait_for(|status| status.leader != Some(leader)) => None,
     }
 }
 
@@ -207,7 +221,8 @@ async fn confirmed(core: &Core) -> Option<Revision> {
     if leader == core.id {
         return core.consensus.read_index(READ_PATIENCE).await.ok();
     }
-    let answer = core.transport.call(leader, Method::ReadIndex, Bytes::new(), READ_PATIENCE).await;
+    let call = core.transport.call(leader, Method::ReadIndex, Bytes::new(), READ_PATIENCE);
+    let answer = while_leading(core, leader, call).await?;
     let revision: Revision = frame::decode(&answer.ok()?).ok()?;
     core.consensus.wait_applied(revision, READ_PATIENCE).await.ok()?;
     Some(revision)

@@ -184,9 +184,11 @@ pub(super) fn no_suitable_node(refused: &[Refusal<'_>]) -> String {
     let mut line = "no suitable node (".to_owned();
     for (at, (count, refusal)) in groups.iter().take(GROUPS_MAX).enumerate() {
         let separator = if at == 0 { "" } else { "; " };
-        let noun = if *count == 1 { "node" } else { "nodes" };
         // Writing to a String cannot fail.
-        let _infallible = write!(line, "{separator}{count} {noun}: {refusal}");
+        let _infallible = match count {
+            1 => write!(line, "{separator}1 node: {refusal}"),
+            many => write!(line, "{separator}{many} nodes: {refusal:#}"),
+        };
     }
     if let Some(more) = groups.len().checked_sub(GROUPS_MAX).filter(|more| *more > 0) {
         let _infallible = write!(line, "; {more} more reasons");

@@ -111,3 +111,17 @@ fn a_node_without_room_says_so() {
         "its node does not fit (insufficient cpu, needs 4.001, has 4.000 free)"
     );
 }
+
+#[test]
+fn a_node_that_is_open_again_waits_for_its_old_task_to_end() {
+    let mut cluster = Cluster::new(2);
+    let agent = cluster.create(spec("agent", None, template("ok")));
+    cluster.settle();
+    let node = cluster.nodes[1];
+    cluster.drain(node);
+    cluster.round();
+    cluster.update_node(node, |spec| spec.availability = Availability::Active);
+    assert_eq!(cluster.round().changes, [], "the old one still ends");
+    cluster.settle();
+    assert_eq!(cluster.running_on(agent, node), 1);
+}

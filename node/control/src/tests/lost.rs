@@ -113,3 +113,19 @@ fn a_service_removed_while_its_node_is_away_is_gone_once_the_node_is_back() {
     cluster.settle();
     assert!(cluster.view().services.is_empty());
 }
+
+#[test]
+fn a_restart_waits_while_a_returned_node_still_stops_the_slots_old_task() {
+    let mut cluster = Cluster::new(2);
+    let web = cluster.create(spec("web", Some(1), template("ok")));
+    cluster.settle();
+    let lost = cluster.running(web)[0].node.expect("it runs");
+    cluster.reach(lost, Reachability::Down);
+    cluster.settle_now();
+    let replacement = cluster.running(web)[0].id;
+    cluster.reach(lost, Reachability::Ready);
+    cluster.report(replacement, ObservedState::Failed);
+    assert_eq!(cluster.round().changes, [], "two would run where one is wanted");
+    cluster.settle();
+    assert_eq!(cluster.running(web).len(), 1);
+}

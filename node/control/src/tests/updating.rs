@@ -108,7 +108,7 @@ fn an_update_that_fits_nowhere_leaves_the_old_tasks_alone() {
     let errors: Vec<_> = waiting.map(|task| task.status.error.as_str()).collect();
     assert_eq!(
         errors,
-        ["no suitable node (2 nodes: insufficient memory, needs 2KiB, has 1KiB free)"]
+        ["no suitable node (2 nodes: insufficient memory, needs 2KiB, at most 1KiB free)"]
     );
     cluster.update(web, |spec| spec.task_template.resources.reservations.memory.0 = 1);
     cluster.settle();

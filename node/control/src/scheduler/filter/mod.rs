@@ -68,8 +68,10 @@ impl Refusal<'_> {
     }
 }
 
+/// The alternate form speaks of several nodes.
 impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has = if f.alternate() { "at most" } else { "has" };
         match self {
             Self::Down => f.write_str("down"),
             Self::NotHeard => f.write_str("not heard from since it joined"),
@@ -82,10 +84,10 @@ impl fmt::Display for Refusal<'_> {
                 write!(f, "has {most} tasks of this service, at most {most} allowed")
             }
             Self::Memory { needs, free } => {
-                write!(f, "insufficient memory, needs {needs}, has {free} free")
+                write!(f, "insufficient memory, needs {needs}, {has} {free} free")
             }
             Self::Cpu { needs, free } => {
-                write!(f, "insufficient cpu, needs {needs}, has {free} free")
+                write!(f, "insufficient cpu, needs {needs}, {has} {free} free")
             }
         }
     }
