@@ -85,9 +85,15 @@ pub(super) fn assess<'a>(
             }
         }
     }
-    if plan.keep.is_some() {
-        plan.stop.append(&mut held);
-    }
+    // A replacement that ran before its node fell silent has taken over.
+    let successor = held.iter().copied().find(|task| runs(task) && is_current(task, service));
+    held.retain(|task| {
+        let stays = plan.keep.is_none() && successor.is_none_or(|best| best.id == task.id);
+        if !stays {
+            plan.stop.push(task);
+        }
+        stays
+    });
     plan.held = !held.is_empty();
     for old in replaced {
         plan.offer_old(old, facts);

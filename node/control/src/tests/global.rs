@@ -125,3 +125,17 @@ fn a_node_that_is_open_again_waits_for_its_old_task_to_end() {
     cluster.settle();
     assert_eq!(cluster.running_on(agent, node), 1);
 }
+
+#[test]
+fn a_replacement_that_ran_before_its_node_fell_silent_takes_over() {
+    let mut cluster = Cluster::new(1);
+    let agent = cluster.create(spec("agent", None, template("ok")));
+    cluster.settle();
+    cluster.update(agent, |spec| spec.task_template.force_update += 1);
+    cluster.round();
+    cluster.agents();
+    cluster.reach(cluster.nodes[0], Reachability::Down);
+    assert_eq!(cluster.running(agent).len(), 2);
+    cluster.round();
+    assert_eq!(cluster.running(agent).len(), 1);
+}
