@@ -16,7 +16,7 @@ use swarm_net::frame;
 use swarm_net::gossip::{Gossip, GossipConfig, StatusKey};
 use swarm_net::task::TaskGroup;
 use swarm_net::transport::Transport;
-use swarm_raft::{Consensus, News, Options, Tables, Timing};
+use swarm_raft::{Consensus, News, Options, Status, Tables, Timing};
 use swarm_state::feed::Feed;
 use swarm_state::store::Store;
 use tokio::sync::broadcast::error::RecvError;
@@ -27,6 +27,7 @@ use crate::agent::board::{Board, Whisper};
 use crate::agent::{self, Agent};
 use crate::config::{Bootstrap, NodeConfig, Peers};
 use crate::core::Core;
+use crate::disk::DiskGuard;
 use crate::keys::KeyRing;
 use crate::logs::LogStore;
 use crate::members::ReplicaMembers;
@@ -143,6 +144,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         cluster_id: parts.config.cluster_id,
         incarnation,
         addr: parts.config.advertise,
+        disk: DiskGuard::new(parts.data_dir.clone()),
         data_dir: parts.data_dir,
         description: parts.description,
         started_at: parts.clock.now(),
@@ -199,13 +201,17 @@ async fn start_agent(
 
 /// Makes this node the first of a new cluster, unless it is already.
 async fn found_cluster(core: &Arc<Core>, bootstrap: &Bootstrap) -> Result<(), AssemblyError> {
+    if core.consensus.view().cluster.is_some() {
+        return Ok(());
+    }
     match core.consensus.bootstrap().await {
         Ok(()) | Err(swarm_raft::Error::AlreadyBootstrapped) => {}
         Err(error) => return Err(error.into()),
     }
     let fault = |error: &dyn std::fmt::Display| AssemblyError::Bootstrap(error.to_string());
     let mut status = core.consensus.status();
-    let leading = status.wait_for(|status| status.is_leader() || status.voters.len() > 1);
+    let others_vote = |status: &Status| status.voters.iter().any(|voter| *voter != core.id);
+    let leading = status.wait_for(|status| status.is_leader() || others_vote(status));
     match tokio::time::timeout(BOOTSTRAP_PATIENCE, leading).await {
         Ok(Ok(status)) if !status.is_leader() => return Ok(()),
         Ok(Ok(_)) => {}

@@ -18,6 +18,7 @@ use swarm_state::feed::Feed;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::DiskGuard;
 use crate::keys::KeyRing;
 use crate::leader::Leadership;
 use crate::logs::LogStore;
@@ -63,6 +64,8 @@ pub struct Core {
     pub leadership: watch::Sender<Option<Arc<Leadership>>>,
     /// Owns everything that runs.
     pub tasks: TaskGroup,
+    /// Whether there is room for more.
+    pub disk: DiskGuard,
     /// Set when this node no longer belongs to the cluster: the daemon ends, tasks and all.
     pub dismissed: CancellationToken,
 }

@@ -32,6 +32,8 @@ use crate::setup;
 
 /// The daemon's process id in the data directory.
 pub const PID_FILE: &str = "swarm.pid";
+/// Pause before a node that had to stop is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// How long the parts of a node may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -94,11 +96,30 @@ pub enum Ended {
     Left,
 }
 
-/// Runs the node in `dir` until `stop`.
+/// Runs the node in `dir` until `stop`. A node that had to stop because its disk failed or ran full
+/// is started again, for as long as it takes: nobody is on site.
 ///
 /// # Errors
 /// See [`DaemonError`]. Tasks go on in any case.
 pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonError> {
+    let mut error = match live(dir, &stop).await {
+        Err(error @ DaemonError::Fault { .. }) => error,
+        other => return other,
+    };
+    loop {
+        tracing::error!(error = &error as &dyn std::error::Error, "trying again in a moment");
+        if stop.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
+            return Ok(Ended::Stopped);
+        }
+        match live(dir, &stop).await {
+            Ok(ended) => return Ok(ended),
+            Err(next) => error = next,
+        }
+    }
+}
+
+/// One life of the node in `dir`.
+async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError> {
     // Absolute: supervisors and sockets outlive the working directory.
     let dir = fs::canonicalize(dir).map_err(io_error(format!("use {}", dir.display())))?;
     let config = NodeConfig::load(&dir)?;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod daemon;
+pub mod disk;
 pub mod dispatch;
 pub mod join;
 pub mod keys;

@@ -31,6 +31,9 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// Pause between attempts.
 const RETRY: Duration = Duration::from_millis(25);
 
+/// Tells a full disk from a busy leader: waiting will not help.
+const DISK_FULL: &[u8] = b"disk full";
+
 /// A command on its way to the leader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Forward {
@@ -89,7 +92,11 @@ pub(crate) async fn propose(
 
 async fn attempt(core: &Core, forward: &Forward, left: Duration) -> Attempt {
     match core.leader() {
-        Some(leader) if leader == core.id => {}
+        Some(leader) if leader == core.id => {
+            if let Err(reason) = core.disk.check() {
+                return Attempt::Failed(ProposeError::Unavailable { reason });
+            }
+        }
         Some(leader) => return remote(core, leader, forward, left).await,
         None => return Attempt::Again,
     }
@@ -125,6 +132,9 @@ async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) 
         Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::NotAllowed => {
             Attempt::Failed(ProposeError::Forbidden { reason: refusal.message })
         }
+        Err(CallError::Refused(refusal)) if *refusal.detail == *DISK_FULL => {
+            Attempt::Failed(ProposeError::Unavailable { reason: refusal.message })
+        }
         Err(CallError::TooLarge { size, limit }) => {
             Attempt::Failed(ProposeError::TooLarge { size, limit })
         }
@@ -156,6 +166,9 @@ pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<By
     // Who calls is what the certificate says, not what the body says.
     forward.actor.node = from.node_id;
     permit(from, &forward.op)?;
+    core.disk.check().map_err(|full| {
+        Refusal::new(RefusalCode::Busy, full).with_detail(Bytes::from_static(DISK_FULL))
+    })?;
     match local(&core, forward, ATTEMPT).await {
         Ok(applied) => {
             Ok(frame::encode(&Answer { revision: applied.revision, outcome: applied.outcome }))
