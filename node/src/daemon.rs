@@ -151,10 +151,10 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
     if !core.dismissed.is_cancelled() {
         core.consensus.shutdown().await;
     }
+    mesh.close().await;
     for task in tasks.shutdown(SHUTDOWN).await {
         tracing::warn!(task, "did not end in time");
     }
-    mesh.close().await;
     drop(fs::remove_file(&pid_file));
     if matches!(ended, Ok(Ended::Left)) {
         end_tasks(&dir).await;
