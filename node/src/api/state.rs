@@ -84,7 +84,7 @@ impl Api {
     /// Waits until the local view has everything committed so far, for as long as makes sense.
     pub(super) async fn barrier(&self) -> Result<Revision, ReadError> {
         let silence = self.backend.consensus().leader_silent;
-        let lost = silence.is_none_or(|silence| silence > LOST_AFTER);
+        let lost = silence.is_some_and(|silence| silence > LOST_AFTER);
         let patience = if lost { READ_PATIENCE_LOST } else { READ_PATIENCE };
         timeout(patience, self.backend.read_barrier()).await.unwrap_or(Err(ReadError::NoQuorum))
     }
