@@ -35,6 +35,7 @@ use crate::node::Node;
 use crate::router::Router;
 use crate::runtime::Registry;
 use crate::session::MeshSessions;
+use crate::work::Work;
 use crate::{leader, upkeep};
 
 /// How long the first node may take to become the leader of itself.
@@ -76,8 +77,8 @@ pub struct Parts {
     pub gossip: GossipConfig,
     /// Owns everything that runs.
     pub tasks: TaskGroup,
-    /// Disk work on the caller's thread: for simulations.
-    pub inline_io: bool,
+    /// Where disk work is done: a simulation has no threads.
+    pub work: Work,
     /// For choices that need no secrecy.
     pub seed: u64,
 }
@@ -119,7 +120,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         tables: Tables { log, vote, meta, snapshots },
         transport: parts.transport.clone(),
         tasks: parts.tasks.clone(),
-        inline_io: parts.inline_io,
+        inline_io: parts.work == Work::Inline,
         seed: parts.seed,
     })
     .await?;
@@ -159,6 +160,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         logs: parts.logs,
         leadership: watch::Sender::new(None),
         tasks: parts.tasks,
+        work: parts.work,
         dismissed: CancellationToken::new(),
     });
     parts.router.serve(core.clone());
@@ -187,6 +189,7 @@ async fn start_agent(
         views: core.consensus.views(),
         clock: core.clock.clone(),
         tasks: core.tasks.clone(),
+        work: core.work,
     })
     .await?;
     let inputs = agent.inputs();

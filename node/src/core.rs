@@ -22,6 +22,7 @@ use crate::disk::DiskGuard;
 use crate::keys::KeyRing;
 use crate::leader::Leadership;
 use crate::logs::LogStore;
+use crate::work::Work;
 
 /// A source of ids that many may draw from.
 pub type Ids = Mutex<Box<dyn IdSource + Send>>;
@@ -66,6 +67,8 @@ pub struct Core {
     pub tasks: TaskGroup,
     /// Whether there is room for more.
     pub disk: DiskGuard,
+    /// Where small files and the agent's table are read and written.
+    pub work: Work,
     /// Set when this node no longer belongs to the cluster: the daemon ends, tasks and all.
     pub dismissed: CancellationToken,
 }

@@ -29,6 +29,7 @@ use crate::router::Router;
 use crate::runtime::process::{ProcessConfig, ProcessRuntime};
 use crate::runtime::{Registry, TaskRuntime};
 use crate::setup;
+use crate::work::Work;
 
 /// The daemon's process id in the data directory.
 pub const PID_FILE: &str = "swarm.pid";
@@ -202,7 +203,7 @@ async fn start(
         timing: Timing::LAN,
         gossip: GossipConfig::default(),
         tasks: tasks.clone(),
-        inline_io: false,
+        work: Work::Threads,
         seed: u64::try_from(RandomIds.draw() >> 64).unwrap_or_default(),
     })
     .await?;

@@ -23,3 +23,4 @@ pub mod runtime;
 mod session;
 pub mod setup;
 mod upkeep;
+pub mod work;

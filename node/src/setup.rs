@@ -190,24 +190,38 @@ pub async fn join(options: &JoinOptions, clock: Arc<dyn Clock>) -> Result<Prepar
         now: clock.now(),
     };
     let grant = ask(options, &request, clock).await?;
+    let prepared = furnish(dir.path(), key, grant, options.listen)?;
+    dir.keep();
+    Ok(prepared)
+}
+
+/// Writes into `dir` what makes it the node that `grant` admits. Blocks on the disk.
+///
+/// # Errors
+/// See [`SetupError`]; part of it may have been written.
+pub fn furnish(
+    dir: &Path,
+    key: NodeKey,
+    grant: JoinGrant,
+    listen: SocketAddr,
+) -> Result<Prepared, SetupError> {
     let identity = Identity::new(key, grant.certificate, grant.ca_certificate)?;
-    identity.save(dir.path())?;
+    identity.save(dir)?;
     if let Some(bytes) = &grant.manager_keys {
         let keys = ManagerKeys::decode(bytes).map_err(SetupError::Answer)?;
-        keys::save(dir.path(), &keys)?;
+        keys::save(dir, &keys)?;
     }
-    config::save_peers(dir.path(), &grant.peers)?;
+    config::save_peers(dir, &grant.peers)?;
     let config = NodeConfig {
         cluster_id: grant.cluster_id,
         node_id: grant.node_id,
-        listen: options.listen,
+        listen,
         advertise: grant.addr,
         labels: std::collections::BTreeMap::new(),
         snapshot_interval: grant.snapshot_interval,
         bootstrap: None,
     };
-    config.save(dir.path())?;
-    dir.keep();
+    config.save(dir)?;
     Ok(Prepared {
         node_id: grant.node_id,
         cluster_id: grant.cluster_id,

@@ -84,8 +84,7 @@ fn peers_of(me: NodeId, view: &View) -> Peers {
 
 async fn keep_peers(core: &Core, peers: Peers) {
     let dir = core.data_dir.clone();
-    let saved = tokio::task::spawn_blocking(move || config::save_peers(&dir, &peers)).await;
-    if let Ok(Err(error)) = saved {
+    if let Err(error) = core.work.run(move || config::save_peers(&dir, &peers)).await {
         tracing::warn!(%error, "cannot keep the other nodes' addresses");
     }
 }

@@ -29,6 +29,7 @@ use self::board::Board;
 use self::record::Record;
 use self::task::{Beginning, TaskActor};
 use crate::runtime::{AdoptedState, Exit, Failure, Registry, Started, TaskRuntime};
+use crate::work::Work;
 
 /// Messages of the leader that may wait for the agent.
 const INPUTS_MAX: usize = 64;
@@ -57,6 +58,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The owner of the actors.
     pub tasks: TaskGroup,
+    /// Where the table is read and written.
+    pub work: Work,
 }
 
 /// How an agent fails to start.
@@ -147,7 +150,7 @@ impl Agent {
 
     async fn records(&self) -> Result<Vec<(TaskId, Record)>, Error> {
         let table = self.options.table.clone();
-        let scanned = blocking(move || table.scan()).await?;
+        let scanned = self.options.work.run(move || table.scan()).await?;
         let decode = |(task, bytes): (TaskId, Vec<u8>)| match Record::decode(&bytes) {
             Ok(record) => Ok((task, record)),
             Err(source) => Err(Error::Record { task, source }),
@@ -257,7 +260,7 @@ impl Agent {
             return true;
         }
         let table = self.options.table.clone();
-        let written = blocking(move || table.apply(&writes)).await;
+        let written = self.options.work.run(move || table.apply(&writes)).await;
         if let Err(error) = &written {
             tracing::error!(%error, "cannot keep assignments on disk");
         }
@@ -295,13 +298,5 @@ impl Options {
             clock: self.clock.clone(),
             desired,
         })
-    }
-}
-
-/// Runs disk work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -16,6 +16,7 @@ use swarm_model::units;
 use super::line::LogLine;
 use super::query::{self, LogQuery};
 use super::ring;
+use crate::work::Work;
 
 /// Why logs cannot be read or removed. Nothing was changed, except that a removal may be half done.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct LogStore {
     dir: Arc<Path>,
+    work: Work,
 }
 
 impl LogStore {
@@ -66,9 +68,15 @@ impl LogStore {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
         match fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
-            Ok(()) => Ok(Self { dir: dir.into() }),
+            Ok(()) => Ok(Self { dir: dir.into(), work: Work::Threads }),
             Err(source) => Err(Error::Open { dir, source }),
         }
+    }
+
+    /// The same store, without threads for upkeep: for simulations.
+    #[must_use]
+    pub fn inline(self) -> Self {
+        Self { work: Work::Inline, ..self }
     }
 
     /// Where a task's ring is or will be.
@@ -98,13 +106,13 @@ impl LogStore {
     /// [`Error::Remove`]. May be repeated.
     pub async fn remove(&self, task: TaskId) -> Result<(), Error> {
         let dir = self.ring(task);
-        blocking(move || match fs::remove_dir_all(&dir) {
+        let removed = move || match fs::remove_dir_all(&dir) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::Remove { dir, source })
             }
             _ => Ok(()),
-        })
-        .await
+        };
+        self.work.run(removed).await
     }
 
     /// What every ring takes on disk.
@@ -113,10 +121,9 @@ impl LogStore {
     /// [`Error::Read`].
     pub async fn usage(&self) -> Result<BTreeMap<TaskId, units::Bytes>, Error> {
         let dir = Arc::clone(&self.dir);
-        blocking(move || {
-            usage(&dir).map_err(|source| Error::Read { dir: dir.to_path_buf(), source })
-        })
-        .await
+        let read =
+            move || usage(&dir).map_err(|source| Error::Read { dir: dir.to_path_buf(), source });
+        self.work.run(read).await
     }
 }
 
