@@ -1,0 +1,46 @@
+//! Specs as tests and benchmarks need them.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use swarm_model::config::ConfigSpec;
+use swarm_model::placement::Placement;
+use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
+use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::task::TaskTemplate;
+
+/// A program that stays until it is told to end.
+pub const STAYS: [&str; 2] = ["/bin/sleep", "86400"];
+
+/// A config of these bytes.
+///
+/// # Errors
+/// When the name is none.
+pub fn config(name: &str, data: &[u8]) -> Result<ConfigSpec> {
+    Ok(ConfigSpec { name: name.parse()?, labels: BTreeMap::new(), data: data.to_vec().into() })
+}
+
+/// A service of `replicas` processes.
+///
+/// # Errors
+/// When the name is none.
+pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpec> {
+    let process = ProcessSpec {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        ..ProcessSpec::default()
+    };
+    Ok(ServiceSpec {
+        name: name.parse()?,
+        labels: BTreeMap::new(),
+        mode: ServiceMode::Replicated { replicas },
+        task_template: TaskTemplate {
+            runtime: RuntimeSpec::Process(process),
+            resources: Default::default(),
+            restart_policy: Default::default(),
+            placement: Placement::default(),
+            stop_signal: Signal::TERM,
+            stop_grace_ms: 2_000,
+            force_update: 0,
+        },
+    })
+}
