@@ -180,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_every_command_and_option() {
+        fn check(command: &clap::Command, path: &str, reference: &str) {
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let Some(long) = option.get_long() else { continue };
+                let named = reference.contains(&format!("--{long}"));
+                assert!(named || long == "help" || long == "version", "{path} --{long}");
+            }
+            for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+                let path = format!("{path} {}", inner.get_name());
+                let is_noun = inner.has_subcommands();
+                assert!(is_noun || reference.contains(&path), "{path} is not in docs/cli.md");
+                check(inner, &path, reference);
+            }
+        }
+        check(&Cli::command(), "swarm", include_str!("../../docs/cli.md"));
+    }
+
+    #[test]
     fn ordinary_users_have_a_data_directory_at_home() {
         let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(own_data_dir(path("/x"), path("/h")), path("/x/swarm"));

@@ -1,7 +1,10 @@
 //! Tasks as lists show them: `service ps` and `node ps`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 use swarm_model::task::Slot;
+use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
 use swarm_node::api::types::TaskEntry;
 
@@ -28,6 +31,8 @@ pub(crate) struct TaskRow {
     name: String,
     #[serde(skip)]
     is_history: bool,
+    #[serde(skip)]
+    is_ambiguous: bool,
     image: String,
     node: String,
     #[serde(rename = "NodeID")]
@@ -45,7 +50,13 @@ pub(crate) struct TaskRow {
 
 impl Row for TaskRow {
     fn cell(&self, field: &str) -> Option<String> {
-        (field == "Name" && self.is_history).then(|| format!("\\_ {}", self.name))
+        match field {
+            "Name" if self.is_history => Some(format!("\\_ {}", self.name)),
+            "Node" if self.is_ambiguous => {
+                Some(format!("{} ({})", self.node, self.node_id.get(..12).unwrap_or_default()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -66,7 +77,21 @@ pub(crate) fn rows(mut tasks: Vec<TaskEntry>) -> Vec<TaskRow> {
         before = Some(here);
         rows.push(row(entry, is_history));
     }
+    mark_ambiguous(&mut rows);
     rows
+}
+
+/// Several nodes may have one host name: then tables show the ids, too.
+fn mark_ambiguous(rows: &mut [TaskRow]) {
+    let mut ids = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for row in rows.iter().filter(|row| !row.node_id.is_empty()) {
+        ids.entry(&row.node).or_default().insert(&row.node_id);
+    }
+    let shared: BTreeSet<String> =
+        ids.iter().filter(|(_, ids)| ids.len() > 1).map(|(name, _)| (*name).to_owned()).collect();
+    for row in rows {
+        row.is_ambiguous = shared.contains(&row.node);
+    }
 }
 
 fn slot_order(entry: &TaskEntry) -> (u32, String) {
@@ -82,6 +107,7 @@ fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
     TaskRow {
         id: entry.task.id.to_string(),
         is_history,
+        is_ambiguous: false,
         image: entry.task.template.runtime.image(),
         node: entry.node_hostname.clone(),
         node_id: entry.task.node.map(|node| node.to_string()).unwrap_or_default(),
@@ -97,8 +123,11 @@ fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
     }
 }
 
-/// How a task ended, when that was not well and no error says it.
+/// How a task ended, when that was not well and no error says it. Who was asked to end is fine.
 fn exit_text(entry: &TaskEntry) -> String {
+    if entry.task.status.state == ObservedState::Shutdown {
+        return String::new();
+    }
     match entry.task.status.exit {
         Some(exit) if exit.oom_killed => "out of memory".to_owned(),
         Some(exit) => match (exit.code, exit.signal) {
@@ -109,5 +138,63 @@ fn exit_text(entry: &TaskEntry) -> String {
             _ => String::new(),
         },
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::list::{ShowOptions, render};
+    use serde_json::json;
+
+    fn task(slot: u32, id: u32, node: u32, state: &str, desired: &str) -> TaskEntry {
+        serde_json::from_value(json!({
+            "ID": format!("{id:025}"),
+            "Meta": {
+                "Version": 1, "CreatedAt": format!("2026-01-01T00:00:{id:02}Z"),
+                "UpdatedAt": "2026-01-01T00:00:00Z"
+            },
+            "ServiceID": "0".repeat(25), "Slot": {"Replica": slot},
+            "NodeID": format!("{node:025}"), "TemplateVersion": 1,
+            "Template": {"Runtime": {"Process": {"Command": ["/bin/x"]}}}, "Desired": desired,
+            "Status": {
+                "State": state, "Since": crate::clock::now().to_string(), "Message": "",
+                "Error": "", "PID": null, "Exit": {"Code": 3, "Signal": null, "OOMKilled": false}
+            },
+            "NotBefore": null, "Restart": {"Streak": 0, "Attempts": 0, "WindowStart": null},
+            "Name": format!("web.{slot}"), "ServiceName": "web", "NodeHostname": "alpha",
+            "Current": true
+        }))
+        .expect("is a task")
+    }
+
+    #[test]
+    fn history_stands_below_its_slot_and_errors_are_said() {
+        let tasks = vec![
+            task(2, 4, 1, "Pending", "Running"),
+            task(1, 1, 1, "Failed", "Shutdown"),
+            task(1, 2, 1, "Shutdown", "Shutdown"),
+            task(1, 3, 1, "Pending", "Running"),
+        ];
+        let rows = rows(tasks);
+        let shown: Vec<_> = rows.iter().map(|row| (row.cell("Name"), row.error.as_str())).collect();
+        let history = Some("\\_ web.1".to_owned());
+        assert_eq!(rows[0].name, "web.1");
+        assert_eq!(rows[0].state, "Pending");
+        assert_eq!(shown[1], (history.clone(), ""), "asked to end: no error");
+        assert_eq!(shown[2], (history, "exit code 3"));
+        assert_eq!(rows[3].name, "web.2");
+        let options =
+            ShowOptions { format: Some("{{.Name}}".parse().expect("ok")), ..Default::default() };
+        assert_eq!(render(&rows[1..2], &COLUMNS, &options), Ok("web.1".to_owned()));
+    }
+
+    #[test]
+    fn nodes_that_share_a_host_name_show_their_ids() {
+        let alone = rows(vec![task(1, 1, 1, "Pending", "Running")]);
+        assert_eq!(alone[0].cell("Node"), None);
+        let two =
+            rows(vec![task(1, 1, 1, "Pending", "Running"), task(2, 2, 2, "Pending", "Running")]);
+        assert_eq!(two[0].cell("Node").as_deref(), Some("alpha (000000000000)"));
     }
 }

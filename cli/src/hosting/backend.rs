@@ -49,9 +49,15 @@ fn failure(error: &SetupError) -> Failure {
     let exit = match error {
         SetupError::Occupied { .. } | SetupError::PortInUse { .. } => Exit::Conflict,
         SetupError::NotEmpty { .. } | SetupError::Spec(_) => Exit::Usage,
-        SetupError::Net(swarm_net::Error::Token { .. }) => Exit::Usage,
-        SetupError::Net(_)
-        | SetupError::Dir { .. }
+        SetupError::Net(error) => match error {
+            swarm_net::Error::Token { .. } => Exit::Usage,
+            swarm_net::Error::PortInUse { .. } => Exit::Conflict,
+            swarm_net::Error::Unreachable { .. } | swarm_net::Error::NoAnswer { .. } => {
+                Exit::Unreachable
+            }
+            _ => Exit::Failed,
+        },
+        SetupError::Dir { .. }
         | SetupError::Listen { .. }
         | SetupError::Answer(_)
         | SetupError::Config(_)

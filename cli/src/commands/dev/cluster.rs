@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use swarm_model::cluster::ClusterSpec;
 use swarm_model::node::Availability;
 use swarm_node::api::types::{Info, NodeEntry};
 use swarm_node::setup::{InitOptions, JoinOptions};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Endpoint};
 use crate::exit::Failure;
@@ -20,6 +22,10 @@ use crate::parse::address::DEFAULT_PORT;
 
 /// So many of the first nodes are managers.
 const MANAGERS: u16 = 3;
+/// How long nodes may take to be heard.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+/// Pause between two looks.
+const READY_PAUSE: Duration = Duration::from_millis(50);
 /// How often another port is tried when one is taken.
 const PORT_TRIES: u16 = 200;
 
@@ -77,7 +83,7 @@ impl DevCluster {
                 launch::wait_until_serving(daemon, data_dir).await?;
             }
         }
-        Ok(())
+        self.wait_until_ready(progress).await
     }
 
     async fn join(
@@ -108,6 +114,37 @@ impl DevCluster {
     pub(super) fn client(&self) -> Result<Client, Failure> {
         let first = self.nodes.first().ok_or_else(|| Failure::failed("no node was started"))?;
         Ok(Client::new(Endpoint::of_data_dir(&first.data_dir)))
+    }
+
+    /// Where the last node is.
+    ///
+    /// # Errors
+    /// When none was started.
+    pub(super) fn last_endpoint(&self) -> Result<Endpoint, Failure> {
+        let last = self.nodes.last().ok_or_else(|| Failure::failed("no node was started"))?;
+        Ok(Endpoint::of_data_dir(&last.data_dir))
+    }
+
+    /// Whether the cluster can lose its leader.
+    pub(super) fn has_majority_without_one(&self) -> bool {
+        self.nodes.len() >= usize::from(MANAGERS)
+    }
+
+    /// Waits until the cluster hears all nodes, so that tasks spread over them; not for ever.
+    async fn wait_until_ready(&self, progress: &Progress) -> Result<(), Failure> {
+        let client = self.client()?;
+        let end = Instant::now() + READY_WITHIN;
+        while Instant::now() < end {
+            let entries: Vec<NodeEntry> = client.get("/v1/nodes", &[]).await?;
+            let ready = entries.iter().filter(|entry| entry.node.takes_tasks()).count();
+            if ready == self.nodes.len() {
+                return Ok(());
+            }
+            progress.show(&format!("{ready} of {} nodes are ready", self.nodes.len()));
+            sleep(READY_PAUSE).await;
+        }
+        output::warning("not all nodes are ready yet: see the table");
+        Ok(())
     }
 
     /// The nodes with their directories and daemons, for people.

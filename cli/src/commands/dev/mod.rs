@@ -115,18 +115,34 @@ async fn show(
     output::list::show(&rows, &super::tasks::COLUMNS, &Default::default())?;
     let name = names.first().map_or("NAME", |(_, name)| name.as_str());
     let info: Value = client.get("/v1/info", &[]).await?;
-    let leader = cluster.pid_of(info["Leader"].as_str().unwrap_or_default()).await;
-    let leader = leader.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+    let mut hints = vec![
+        format!("alias swarm={}", shell_word(&program())),
+        // Not the first node: it leads, and may be killed below.
+        format!("export SWARM_HOST={}", cluster.last_endpoint()?),
+        "swarm status".to_owned(),
+        format!("swarm service logs -f {name}"),
+        format!("swarm service scale {name}=6"),
+        format!("swarm service ps {name}"),
+    ];
+    if let Some(pid) = cluster.pid_of(info["Leader"].as_str().unwrap_or_default()).await
+        && cluster.has_majority_without_one()
+    {
+        hints.push(format!(
+            "kill -9 {pid}    # the leader's daemon: its tasks go on, another leads"
+        ));
+    }
     line(&format!(
-        "\nTry, in another terminal:\n  \
-         export SWARM_HOST={}\n  \
-         swarm status\n  \
-         swarm service logs -f {name}\n  \
-         swarm service scale {name}=6\n  \
-         swarm service ps {name}\n  \
-         swarm service create --name clock --runtime process -- /bin/sh -c 'while :; do date; sleep 1; done'\n  \
-         kill -9 {leader}        # the leader's daemon: its tasks go on, another leads\n\n\
-         Ctrl-C removes everything.",
-        client.endpoint()
+        "\nTry, in another terminal:\n  {}\n\nCtrl-C removes everything.",
+        hints.join("\n  ")
     ))
+}
+
+/// This program's file.
+fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "swarm".to_owned(), |path| path.display().to_string())
+}
+
+/// A word that a shell takes as it is.
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
