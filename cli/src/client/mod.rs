@@ -211,3 +211,7 @@ mod tests {
         assert_eq!(target("/v1/tasks", &query), want);
     }
 }
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod retry_tests;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use swarm_node::api::types::LeaveRequest;
+use swarm_node::api::types::{Info, LeaveRequest};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
@@ -42,11 +42,12 @@ impl Leave {
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
         let progress = Progress::new(false);
         progress.show("leaving: tasks are moved to other nodes");
+        let info: Info = client.get("/v1/info", &[]).await?;
         let request = LeaveRequest { force: self.force };
         let _left: Value = client.post_within("/v1/leave", &[], &request, LEAVE_DEADLINE).await?;
         progress.show("left: the daemon ends");
         let end = Instant::now() + END_DEADLINE;
-        while tokio::net::UnixStream::connect(client.endpoint().socket()).await.is_ok() {
+        while is_alive(info.daemon_pid) {
             if Instant::now() >= end {
                 let message = "the node left the cluster, but its daemon still runs: see its log";
                 return Err(Failure::failed(message));
@@ -58,5 +59,29 @@ impl Leave {
             systemd::remove(data_dir);
         }
         line("Node left the cluster.")
+    }
+}
+
+/// Whether there is such a process; it ends last, after its directory is empty. One that nobody has
+/// waited for yet (a zombie) has ended, too.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !is_zombie(&stat))
+}
+
+/// The state follows the name, which may hold anything, in parentheses.
+fn is_zombie(stat: &str) -> bool {
+    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    state.starts_with(['Z', 'X'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_read_behind_the_name() {
+        assert!(is_zombie("12 (swarm) Z 1 12 12 0"));
+        assert!(!is_zombie("12 (a) Z b) S 1 12 12 0"));
+        assert!(is_alive(std::process::id()));
     }
 }

@@ -9,8 +9,7 @@ use crate::output::line;
 
 /// Options of `swarm service rm`.
 ///
-/// The service's tasks get their stop signal and their grace period; the name is free when the last
-/// one has ended.
+/// The service's tasks get their stop signal and their grace period; the name is free at once.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm service rm web api")]
 pub(crate) struct Rm {
