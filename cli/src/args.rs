@@ -105,36 +105,22 @@ fn own_data_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a new cluster with this machine as its first node
     Init(Box<commands::init::Init>),
-    /// Join this machine to a cluster
     Join(Box<commands::join::Join>),
-    /// Show or replace the tokens that new nodes join with
     JoinToken(commands::join_token::JoinToken),
-    /// Leave the cluster with this node
     Leave(commands::leave::Leave),
-    /// Manage nodes
     #[command(subcommand)]
     Node(commands::node::Node),
-    /// Manage services
     #[command(subcommand)]
     Service(commands::service::Service),
-    /// Manage configs: small files that services read
     #[command(subcommand)]
     Config(commands::config::Config),
-    /// Show what happens, as it happens
     Events(commands::events::Events),
-    /// Show the cluster on one screen
     Status(commands::status::Status),
-    /// Show what this node is, as JSON
     Info(commands::info::Info),
-    /// Show the versions of this program and of the node's daemon
     Version(commands::version::Version),
-    /// Run the node of a data directory (what init and join start)
     Daemon(commands::daemon::Daemon),
-    /// Try a whole cluster on this machine; Ctrl-C removes it
     Dev(commands::dev::Dev),
-    /// Write a completion script for a shell
     Completion(commands::completion::Completion),
 }
 
@@ -152,7 +138,8 @@ mod tests {
     fn every_command_has_a_description_and_an_example() {
         fn check(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
-            assert!(command.get_about().is_some(), "{path} says nothing about itself");
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.starts_with("Options of"), "{path}: {about:?}");
             let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(example.contains("swarm"), "{path} shows no example");
             for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {

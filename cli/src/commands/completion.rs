@@ -7,7 +7,7 @@ use crate::args::Cli;
 use crate::exit::Failure;
 use crate::output;
 
-/// Options of `swarm completion`.
+/// Write a completion script for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm completion bash > /etc/bash_completion.d/swarm\n  \

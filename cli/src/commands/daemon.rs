@@ -7,7 +7,7 @@ use clap::Args;
 use crate::exit::Failure;
 use crate::hosting::backend;
 
-/// Options of `swarm daemon`.
+/// Run the node of a data directory (what init and join start)
 ///
 /// Runs the node of the data directory until SIGTERM or SIGINT. Its tasks go on without it; the next
 /// daemon takes them over. SWARM_LOG sets what is logged to stderr (default: info).

@@ -20,7 +20,7 @@ const RESUME_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two attempts to go on.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
-/// Options of `swarm events`.
+/// Show what happens, as it happens
 ///
 /// Shows new events until Ctrl-C; with --since also those of before. JSON lines when stdout is no
 /// terminal. An event's Revision, given to --since, continues behind it.

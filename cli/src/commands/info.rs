@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::output::format::Format;
 use crate::output::inspect;
 
-/// Options of `swarm info`.
+/// Show what this node is, as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm info\n  \

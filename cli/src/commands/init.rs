@@ -17,7 +17,7 @@ use crate::output::line;
 use crate::parse::address::{self, LocalAddress};
 use crate::parse::duration;
 
-/// Options of `swarm init`.
+/// Start a new cluster with this machine as its first node
 ///
 /// Makes the cluster's certificate authority and this node's identity, starts the node in the
 /// background (a systemd unit for root under systemd, unless SWARM_SYSTEMD=0) and shows how other

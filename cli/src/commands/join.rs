@@ -14,7 +14,7 @@ use crate::hosting::{addresses, backend, interfaces, serving};
 use crate::output::line;
 use crate::parse::address::{self, LocalAddress};
 
-/// Options of `swarm join`.
+/// Join this machine to a cluster
 ///
 /// The token pins the cluster's certificate authority: nothing secret goes to anyone who cannot prove
 /// to belong to it. The node becomes what the token says, worker or manager.

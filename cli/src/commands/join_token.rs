@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::duration;
 
-/// Options of `swarm join-token`.
+/// Show or replace the tokens that new nodes join with
 ///
 /// Without options shows the standing token of a role. --ttl or --uses make a new token with limits.
 #[derive(Debug, Args)]

@@ -20,7 +20,7 @@ const END_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks whether it ended.
 const END_PAUSE: Duration = Duration::from_millis(20);
 
-/// Options of `swarm leave`.
+/// Leave the cluster with this node
 ///
 /// The node's tasks are started elsewhere, then it leaves, its daemon ends and its data directory
 /// holds nothing of the cluster any more.

@@ -14,7 +14,7 @@ use crate::output::format::Format;
 use crate::output::{inspect, line, table};
 use crate::parse::duration;
 
-/// Options of `swarm status`.
+/// Show the cluster on one screen
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm status\n  \

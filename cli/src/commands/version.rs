@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::output::format::Format;
 use crate::output::{inspect, line};
 
-/// Options of `swarm version`.
+/// Show the versions of this program and of the node's daemon
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm version\n  \

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::key_value;
 
-/// Options of `swarm config create`.
+/// Store a file (or stdin) under a name
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm config create app.conf ./app.conf\n  \

@@ -8,7 +8,7 @@ use crate::commands::inspect_all;
 use crate::exit::Failure;
 use crate::output::inspect::InspectOptions;
 
-/// Options of `swarm config inspect`.
+/// Show all about configs, as JSON
 ///
 /// The content is in Spec.Data, base64.
 #[derive(Debug, Args)]

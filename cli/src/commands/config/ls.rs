@@ -13,7 +13,7 @@ use crate::commands::list_query;
 use crate::exit::Failure;
 use crate::output::list::{self, Column, Cut, ListOptions, Row};
 
-/// Options of `swarm config ls`.
+/// List the configs
 ///
 /// Filters: id, name, label.
 #[derive(Debug, Args)]

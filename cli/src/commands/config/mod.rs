@@ -14,23 +14,18 @@ use swarm_model::config::CONFIG_BYTES_MAX;
 use crate::client::{Client, encode};
 use crate::exit::Failure;
 
-/// Manage configs: small files that services read.
+/// Manage configs: small files that services read
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     swarm config create app.conf ./app.conf\n  \
     swarm service create --name web --config app.conf --runtime process -- /usr/bin/web")]
 pub(crate) enum Config {
-    /// Store a file (or stdin) under a name
     Create(create::Create),
-    /// Show all about configs, as JSON
     Inspect(inspect::Inspect),
-    /// List the configs
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
-    /// Remove configs that no service uses
     #[command(visible_alias = "remove")]
     Rm(rm::Rm),
-    /// Store a new version of a config
     Update(update::Update),
 }
 

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
-/// Options of `swarm config rm`.
+/// Remove configs that no service uses
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm config rm app.conf")]
 pub(crate) struct Rm {

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::key_value;
 
-/// Options of `swarm config update`.
+/// Store a new version of a config
 ///
 /// Tasks that start from now on see the new version.
 #[derive(Debug, Args)]

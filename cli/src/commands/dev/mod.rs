@@ -24,7 +24,7 @@ const RUN_WITHIN: Duration = Duration::from_secs(60);
 /// The most nodes: each has a loopback address of its own.
 const NODES_MAX: u16 = 50;
 
-/// Options of `swarm dev`.
+/// Try a whole cluster on this machine; Ctrl-C removes it
 ///
 /// Starts real nodes on loopback addresses in a temporary directory (the first three are managers),
 /// runs the services of FILE or an example, and shows what to try. Ctrl-C removes everything.

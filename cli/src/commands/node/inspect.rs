@@ -8,7 +8,7 @@ use crate::commands::inspect_all;
 use crate::exit::Failure;
 use crate::output::inspect::InspectOptions;
 
-/// Options of `swarm node inspect`.
+/// Show all about nodes, as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm node inspect self --pretty\n  \

@@ -9,7 +9,7 @@ use crate::commands::list_query;
 use crate::exit::Failure;
 use crate::output::list::{self, Column, Cut, ListOptions, Row};
 
-/// Options of `swarm node ls`.
+/// List the nodes
 ///
 /// The node that answers is marked with a star. Filters: id, name, label, node.label, role,
 /// availability.

@@ -14,27 +14,20 @@ use swarm_node::api::types::{NodeEntry, NodeUpdate, Written};
 use crate::client::{Client, encode};
 use crate::exit::Failure;
 
-/// Manage nodes.
+/// Manage nodes
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     swarm node ls\n  \
     swarm node update --availability drain NODE\n  \
     swarm node promote NODE")]
 pub(crate) enum Node {
-    /// List the nodes
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
-    /// Show all about nodes, as JSON
     Inspect(inspect::Inspect),
-    /// List the tasks of nodes
     Ps(ps::Ps),
-    /// Change a node's availability, role or labels
     Update(update::Update),
-    /// Make workers managers
     Promote(role::Promote),
-    /// Make managers workers
     Demote(role::Demote),
-    /// Remove nodes from the cluster
     #[command(visible_alias = "remove")]
     Rm(rm::Rm),
 }

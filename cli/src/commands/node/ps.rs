@@ -9,7 +9,7 @@ use crate::commands::{list_query, stale_query, tasks};
 use crate::exit::Failure;
 use crate::output::list::{self, ListOptions, filters_json};
 
-/// Options of `swarm node ps`.
+/// List the tasks of nodes
 ///
 /// Filters: id, name, label, desired-state.
 #[derive(Debug, Args)]

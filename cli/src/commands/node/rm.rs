@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
-/// Options of `swarm node rm`.
+/// Remove nodes from the cluster
 ///
 /// A node that is down is forgotten; its id never comes back. --force also cuts off a node that is up.
 #[derive(Debug, Args)]

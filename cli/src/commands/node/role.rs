@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
-/// Options of `swarm node promote`.
+/// Make workers managers
 ///
 /// Of the managers an odd number votes; the others replace a voter that is gone.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Promote {
     pub(super) nodes: Vec<String>,
 }
 
-/// Options of `swarm node demote`.
+/// Make managers workers
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm node demote NODE")]
 pub(crate) struct Demote {

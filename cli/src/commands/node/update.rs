@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::{duration, key_value};
 
-/// Options of `swarm node update`.
+/// Change a node's availability, role or labels
 ///
 /// drain moves the node's tasks elsewhere, each replacement first; pause only takes no new ones.
 #[derive(Debug, Args)]

@@ -37,7 +37,7 @@ enum Mode {
     Global,
 }
 
-/// Options of `swarm service create`.
+/// Create a service and wait until it runs
 ///
 /// Waits until every replica has been running for the time of --monitor, and says meanwhile why tasks
 /// do not run. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},

@@ -13,7 +13,7 @@ use crate::output::format::Format;
 use crate::output::{inspect, line, table};
 use crate::parse::quantity;
 
-/// Options of `swarm service explain`.
+/// Show why tasks are where they are, or nowhere
 ///
 /// Runs the scheduler's own filters and ranking: the tasks that wait and why, then each node with the
 /// reasons against it, or how it ranks (fewest tasks of the service first, then fewest tasks).

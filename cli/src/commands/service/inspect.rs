@@ -8,7 +8,7 @@ use crate::commands::inspect_all;
 use crate::exit::Failure;
 use crate::output::inspect::InspectOptions;
 
-/// Options of `swarm service inspect`.
+/// Show all about services, as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service inspect web --pretty\n  \

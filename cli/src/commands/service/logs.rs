@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::output;
 use crate::parse::moment;
 
-/// Options of `swarm service logs`.
+/// Show what the tasks of a service, or one task, wrote
 ///
 /// Lines of all tasks on all nodes, merged by time. A node that cannot be reached is named on stderr;
 /// the rest is shown.

@@ -9,7 +9,7 @@ use crate::commands::list_query;
 use crate::exit::Failure;
 use crate::output::list::{self, Column, Cut, ListOptions, Row};
 
-/// Options of `swarm service ls`.
+/// List the services
 ///
 /// Filters: id, name, label, mode.
 #[derive(Debug, Args)]

@@ -26,7 +26,7 @@ use crate::parse::config_mount::ConfigMount;
 use wait::wait_until_running;
 pub(crate) use wait::{WaitOptions, watch};
 
-/// Manage services.
+/// Manage services
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
@@ -34,25 +34,16 @@ pub(crate) use wait::{WaitOptions, watch};
     swarm service scale web=5\n  \
     swarm service logs -f web")]
 pub(crate) enum Service {
-    /// Create a service and wait until it runs
     Create(Box<create::Create>),
-    /// Show why tasks are where they are, or nowhere
     Explain(explain::Explain),
-    /// Show all about services, as JSON
     Inspect(inspect::Inspect),
-    /// Show what the tasks of a service, or one task, wrote
     Logs(logs::Logs),
-    /// List the services
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
-    /// List the tasks of services
     Ps(ps::Ps),
-    /// Remove services and end their tasks
     #[command(visible_alias = "remove")]
     Rm(rm::Rm),
-    /// Set the number of replicas
     Scale(scale::Scale),
-    /// Change a service and wait until the change runs
     Update(Box<update::Update>),
 }
 

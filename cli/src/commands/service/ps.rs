@@ -9,7 +9,7 @@ use crate::commands::{list_query, stale_query, tasks};
 use crate::exit::Failure;
 use crate::output::list::{self, ListOptions, filters_json};
 
-/// Options of `swarm service ps`.
+/// List the tasks of services
 ///
 /// Shows each slot's task and, below it, the tasks before it. ERROR says why a task ended, or why it
 /// waits. Filters: id, name, node, label, desired-state.

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
-/// Options of `swarm service rm`.
+/// Remove services and end their tasks
 ///
 /// The service's tasks get their stop signal and their grace period; the name is free at once.
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use crate::args::Global;
 use crate::client::Client;
 use crate::exit::{Failure, for_each};
 
-/// Options of `swarm service scale`.
+/// Set the number of replicas
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  swarm service scale web=5\n  swarm service scale -d web=0 api=2"

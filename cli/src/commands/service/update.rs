@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::output;
 use crate::parse::words;
 
-/// Options of `swarm service update`.
+/// Change a service and wait until the change runs
 ///
 /// Tasks are replaced one after the other when the change concerns them, each new one first. Name and
 /// mode cannot change. When somebody else changes the service at the same moment, this fails with exit
