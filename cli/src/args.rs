@@ -160,7 +160,7 @@ mod tests {
         let mut all = String::new();
         texts(&mut Cli::command(), &mut all);
         for word in
-            ["secret", "autolock", "--network", "--publish", "--health", "parallelism", "-job"]
+            ["--secret", "autolock", "--network", "--publish", "--health", "parallelism", "-job"]
         {
             assert!(!all.contains(word), "--help speaks of {word}");
         }
