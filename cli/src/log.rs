@@ -12,7 +12,7 @@ pub(crate) fn start(is_daemon: bool) {
     let wish = std::env::var(VARIABLE).ok().filter(|wish| !wish.is_empty());
     let wish = match wish {
         Some(wish) => wish,
-        None if is_daemon => "info,openraft=warn".to_owned(),
+        None if is_daemon => "info,openraft=error".to_owned(),
         None => return,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -67,7 +67,13 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
         ("Services", format!("{}, {} short", status.services, status.services_short.len())),
         ("This node", format!("{} {} ({})", info.node_id.short(), info.hostname, info.role)),
         ("Certificate", format!("ends in {expires}")),
-        ("Disk writes", format!("{} a day", Bytes(status.disk_bytes_per_day))),
+        (
+            "Disk writes",
+            status.disk_bytes_per_day.map_or_else(
+                || format!("{} since the start", Bytes(info.disk_bytes_written)),
+                |bytes| format!("{} a day", Bytes(bytes)),
+            ),
+        ),
     ];
     let mut text = String::new();
     for (name, value) in facts {

@@ -84,6 +84,8 @@ impl TaskActor {
         }
         self.post(ObservedState::Preparing, "preparing");
         if let Err(failure) = self.runtime.prepare(self.launch.clone()).await {
+            // Told when its turn has come: otherwise a restart delay would delay nothing.
+            self.wait_for(DesiredState::Running).await;
             return self.ends_with(ObservedState::Rejected, &failure);
         }
         self.post(ObservedState::Ready, "prepared");

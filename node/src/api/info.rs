@@ -26,6 +26,8 @@ use super::types::{ClusterStatus, ErrorBody, Info, ReplicaStatus, ShortService};
 /// Version of the routes and their JSON.
 const API_VERSION: &str = "1";
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long a daemon runs before its writes are scaled to a day.
+const OLD_ENOUGH: Duration = Duration::from_secs(600);
 
 /// Which program answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,7 +136,7 @@ fn gather_status(
         node_id: *id,
         hostname: view.nodes.get(id).map_or_else(String::new, |n| n.description.hostname.clone()),
         voter: consensus.voters.contains(id),
-        lag: lag.get(id).copied(),
+        lag: if consensus.leader == Some(*id) && quorum { Some(0) } else { lag.get(id).copied() },
     };
     let nodes = |state| view.nodes.values().filter(move |it| it.status.reachability == state);
     let up_for = api.backend.now().since(info.started_at);
@@ -152,13 +154,12 @@ fn gather_status(
     }
 }
 
-/// Scales what was written within `span` to a day; what is too new to scale stays as it is.
-fn per_day(bytes: u64, span: Duration) -> u64 {
+/// Scales what was written within `span` to a day. A start writes more than an hour of idling, so
+/// a young daemon's figure would only frighten.
+fn per_day(bytes: u64, span: Duration) -> Option<u64> {
     let (day, span) = (DAY.as_millis(), span.as_millis());
-    if span < 1000 {
-        return bytes;
-    }
-    u64::try_from(u128::from(bytes) * day / span).unwrap_or(u64::MAX)
+    (span >= OLD_ENOUGH.as_millis())
+        .then(|| u64::try_from(u128::from(bytes) * day / span).unwrap_or(u64::MAX))
 }
 
 fn short_services(view: &View) -> Vec<ShortService> {
@@ -189,8 +190,8 @@ mod tests {
 
     #[test]
     fn disk_writes_are_scaled_to_a_day() {
-        assert_eq!(per_day(100, Duration::from_secs(3600)), 2400);
-        assert_eq!(per_day(100, Duration::ZERO), 100);
-        assert_eq!(per_day(u64::MAX, Duration::from_secs(1)), u64::MAX);
+        assert_eq!(per_day(100, Duration::from_secs(3600)), Some(2400));
+        assert_eq!(per_day(100, Duration::from_secs(599)), None);
+        assert_eq!(per_day(u64::MAX, Duration::from_secs(600)), Some(u64::MAX));
     }
 }

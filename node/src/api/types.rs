@@ -144,8 +144,8 @@ pub struct ClusterStatus {
     pub services: u32,
     /// Those short of tasks.
     pub services_short: Vec<ShortService>,
-    /// Disk writes of this node, scaled to a day.
-    pub disk_bytes_per_day: u64,
+    /// Disk writes of this node, scaled to a day; `None` while the daemon is too young to tell.
+    pub disk_bytes_per_day: Option<u64>,
 }
 
 /// How a manager stands in Raft.
