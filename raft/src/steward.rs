@@ -73,7 +73,7 @@ mod tests {
         let all = RaftMetrics::<Types>::new_initial(id);
         let mut server = RaftServerMetrics::<Types> {
             id,
-            vote: all.vote.clone(),
+            vote: all.vote,
             state: all.state,
             current_leader: all.current_leader,
             membership_config: all.membership_config.clone(),
