@@ -210,6 +210,11 @@ impl MemDisk {
         self.platter().faults.push(fault);
     }
 
+    /// Takes back every failure that was asked for and has not happened.
+    pub fn forgive(&self) {
+        self.platter().faults.clear();
+    }
+
     /// Lets files grow by `bytes` more in all; `None` for no limit.
     pub fn set_free(&self, bytes: Option<u64>) {
         self.platter().free = bytes;
