@@ -22,6 +22,7 @@ use crate::machine::StateMachine;
 use crate::network::Peers;
 use crate::news::{self, News, Published};
 use crate::options::Options;
+use crate::pace::Pace;
 use crate::pacemaker::{Pacemaker, Random};
 use crate::service::{Raft, Service};
 use crate::snapshot::Snapshots;
@@ -72,7 +73,9 @@ impl Consensus {
         let log = LogStore::open(tables.log, tables.vote, tables.meta, work, user.clone());
         let log = log.map_err(Error::Start)?;
         let (publisher, published) = news::channel();
-        let machine = StateMachine::new(publisher, Snapshots::new(tables.snapshots, work, user));
+        let pace = Pace::new(options.snapshot_interval.max(1));
+        let snapshots = Snapshots::new(tables.snapshots, work, user);
+        let machine = StateMachine::new(publisher, snapshots, pace.clone());
         let peers = Peers::new(options.transport.clone());
         let id = Id(options.node_id);
         let raft = Raft::new(id, Arc::new(config), peers, log, machine).await;
@@ -82,6 +85,8 @@ impl Consensus {
             watch::channel(Status::read(&raft.metrics().borrow_watched()));
         let cancel = options.tasks.token();
         options.tasks.spawn("raft steward", steward::run(raft.clone(), status, cancel.clone()));
+        let taking = steward::take_snapshots(raft.clone(), pace, cancel.clone());
+        options.tasks.spawn("raft snapshots", taking);
         let contact = Contact::new();
         let hint = Arc::new(Notify::new());
         let pacemaker = Pacemaker {

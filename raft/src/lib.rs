@@ -14,6 +14,7 @@ mod machine;
 mod network;
 mod news;
 mod options;
+mod pace;
 mod pacemaker;
 mod payload;
 mod propose;

@@ -16,6 +16,7 @@ use swarm_state::codec;
 use swarm_state::machine::Machine;
 
 use crate::news::{News, Publisher};
+use crate::pace::Pace;
 use crate::snapshot::Snapshots;
 use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 
@@ -27,12 +28,14 @@ pub(crate) struct StateMachine {
     members: StoredMembership,
     publisher: Publisher,
     snapshots: Snapshots,
+    pace: Pace,
 }
 
 impl StateMachine {
     /// An empty state; openraft restores it from the newest snapshot and the log.
-    pub(crate) fn new(publisher: Publisher, snapshots: Snapshots) -> Self {
+    pub(crate) fn new(publisher: Publisher, snapshots: Snapshots, pace: Pace) -> Self {
         Self {
+            pace,
             machine: Machine::new(),
             last: None,
             members: StoredMembership::default(),
@@ -51,6 +54,7 @@ impl StateMachine {
                 Ok(Done::Nothing)
             }
             EntryPayload::Normal(encoded) => {
+                self.pace.applied(1, encoded.command().len() as u64);
                 let command = codec::decode_command(encoded.command()).map_err(io::Error::other)?;
                 let term = Term(at.leader_id.term);
                 let (outcome, new) = self.machine.apply(revision, term, &command);
@@ -114,7 +118,8 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let (machine, meta) = (self.machine.clone(), self.meta());
-        Builder { machine, meta, snapshots: self.snapshots.clone() }
+        self.pace.begun();
+        Builder { machine, meta, snapshots: self.snapshots.clone(), pace: self.pace.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, bytes: Bytes) -> io::Result<()> {
@@ -144,6 +149,7 @@ pub(crate) struct Builder {
     machine: Machine,
     meta: SnapshotMeta,
     snapshots: Snapshots,
+    pace: Pace,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -155,6 +161,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let bytes = work.run(move || machine.snapshot().map_err(io::Error::other)).await?;
         let bytes = Bytes::from(bytes);
         self.snapshots.save(self.meta.clone(), bytes.clone()).await?;
+        self.pace.took(bytes.len() as u64);
         Ok(Snapshot { meta: self.meta.clone(), snapshot: bytes })
     }
 }

@@ -78,7 +78,7 @@ impl Options {
             broadcast_submitted_on_append: Some(true),
             api_channel_size: Some(REQUESTS_WAITING),
             max_payload_entries: RECORDS_PER_MESSAGE,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(interval),
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: interval / TAIL_PART,
             purge_batch_size: (interval / TAIL_PART).max(1),
             replication_lag_threshold: 2 * interval,

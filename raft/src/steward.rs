@@ -10,6 +10,7 @@ use openraft::{ChangeMembers, RaftMetrics};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::Pace;
 use crate::service::Raft;
 use crate::status::Status;
 use crate::types::Types;
@@ -47,6 +48,15 @@ fn whole(server: &RaftServerMetrics<Types>, all: &RaftMetrics<Types>) -> Option<
         && all.current_leader == server.current_leader
         && all.membership_config == server.membership_config;
     same.then(|| Status::read(all))
+}
+
+/// Has snapshots taken when they are due, until cancelled, or until openraft has stopped.
+pub(crate) async fn take_snapshots(raft: Raft, pace: Pace, cancel: CancellationToken) {
+    while cancel.run_until_cancelled(pace.due()).await.is_some() {
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Adding nobody turns a joint membership into the one it leads to.

@@ -20,6 +20,7 @@ use swarm_state::store::{LogOptions, Store};
 use super::{LogStore, Reader, half_open};
 use crate::machine::StateMachine;
 use crate::news;
+use crate::pace::Pace;
 use crate::snapshot::Snapshots;
 use crate::types::{Entry, LogId, Payload, Types, Vote, log_id};
 use crate::work::{Work, users};
@@ -112,7 +113,7 @@ fn open(store: Store, work: Work) -> (Filled, StateMachine) {
     let log_store = opened.expect("an empty store");
     let (publisher, _) = news::channel();
     let log = Filled { store: log_store, first: Arc::default() };
-    (log, StateMachine::new(publisher, Snapshots::new(store.snapshots, work, user)))
+    (log, StateMachine::new(publisher, Snapshots::new(store.snapshots, work, user), Pace::new(1)))
 }
 
 struct OnMemory;
