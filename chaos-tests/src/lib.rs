@@ -3,5 +3,8 @@
 //! Nothing here is part of the product.
 
 pub mod bench;
+pub mod invariants;
 pub mod real;
+pub mod register;
 pub mod sim;
+pub mod workload;

@@ -18,14 +18,8 @@ use super::wait_until;
 /// How long a cluster may take to settle.
 const SETTLES_WITHIN: Duration = Duration::from_secs(40);
 
-/// What was lost of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// The daemon; its tasks go on.
-    Daemon,
-    /// Daemon and tasks.
-    Machine,
-}
+/// When set, directories and logs stay for a look.
+const KEEP: &str = "SWARM_CHAOS_KEEP";
 
 /// A cluster.
 #[derive(Debug)]
@@ -43,7 +37,8 @@ impl Cluster {
     /// # Errors
     /// When there is no temporary directory.
     pub fn empty() -> Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;
+        let mut scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;
+        scratch.disable_cleanup(std::env::var_os(KEEP).is_some());
         Ok(Self { nodes: Vec::new(), block: Block::take(), tasks: TaskGroup::new(), scratch })
     }
 
@@ -220,7 +215,9 @@ impl Cluster {
             }
             Some(())
         });
-        settled.await.map_err(|error| error.context(last))
+        settled
+            .await
+            .map_err(|error| error.context(format!("{last} ({})", self.scratch.path().display())))
     }
 
     /// What is missing, as this node sees it.

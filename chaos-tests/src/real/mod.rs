@@ -16,7 +16,7 @@ mod wait;
 pub use address::Block;
 pub use binary::swarm;
 pub use client::{Client, ClientError, Reply};
-pub use cluster::{Cluster, Lost, encode};
+pub use cluster::{Cluster, encode};
 pub use command::{Output, Swarm};
 pub use node::NodeProcess;
 pub use partition::{Partition, can_partition};

@@ -45,7 +45,7 @@ impl Partition {
         for (from, to) in links {
             rules += &format!("ip saddr {} ip daddr {} counter drop\n", from.ip(), to.ip());
         }
-        rules += "} }\n";
+        rules += "}\n}\n";
         nft(&rules)?;
         Ok(Self { table })
     }

@@ -72,7 +72,7 @@ pub fn of_node(dir: &Path) -> Result<Vec<Process>> {
         if inside || words.iter().any(|word| within(word, needle)) {
             own.push(pid);
         }
-        let supervisor = command.starts_with("swarm ") && command.contains("/run/");
+        let supervisor = command.starts_with("swarm task-supervisor ");
         all.insert(pid, Process { pid, parent, command, supervisor });
     }
     let mut found = BTreeMap::new();

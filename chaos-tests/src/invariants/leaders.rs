@@ -1,0 +1,32 @@
+//! E: at most one leader a term.
+
+use std::collections::BTreeMap;
+
+use swarm_model::id::NodeId;
+use swarm_model::meta::Term;
+
+use super::Look;
+
+/// Remembers who led each term.
+#[derive(Debug, Default)]
+pub struct OneLeaderATerm {
+    leaders: BTreeMap<Term, NodeId>,
+}
+
+impl OneLeaderATerm {
+    /// Compares what a node says with what was said before.
+    ///
+    /// # Errors
+    /// Two leaders of one term.
+    pub fn see(&mut self, look: &Look) -> Result<(), String> {
+        let Some(leader) = look.info.leader else { return Ok(()) };
+        let term = look.info.term;
+        let known = *self.leaders.entry(term).or_insert(leader);
+        if known == leader { Ok(()) } else { Err(format!("{known} and {leader} lead term {term}")) }
+    }
+
+    /// Terms that had a leader.
+    pub fn terms(&self) -> usize {
+        self.leaders.len()
+    }
+}
