@@ -57,7 +57,7 @@ pub(super) async fn inspect(
     Path(reference): Path<String>,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    Ok(read.answer(resolve::config(&read.view, &reference)?.as_ref()))
+    Ok(read.answer(read.found(resolve::config(&read.view, &reference))?.as_ref()))
 }
 
 fn validate(spec: &ConfigSpec) -> Result<(), ApiError> {

@@ -20,7 +20,7 @@ use super::request::Params;
 use super::state::Api;
 
 const REVISION: HeaderName = HeaderName::from_static("swarm-revision");
-const STALE: HeaderName = HeaderName::from_static("swarm-stale");
+pub(super) const STALE: HeaderName = HeaderName::from_static("swarm-stale");
 const LEADER_SILENT: HeaderName = HeaderName::from_static("swarm-leader-silent-ms");
 
 /// The state that a read answers from. `?stale=true` takes the local replica at once; without it, that
@@ -53,6 +53,12 @@ impl FromRequestParts<Api> for Read {
 }
 
 impl Read {
+    /// What was looked for in this view; that it is not there is marked when newer changes may be
+    /// missing.
+    pub(super) fn found<T>(&self, found: Result<T, ApiError>) -> Result<T, ApiError> {
+        found.map_err(|error| ApiError { stale: self.stale, ..error })
+    }
+
     /// One document, with the headers.
     pub(super) fn answer<T: Serialize>(&self, value: &T) -> Response {
         self.mark(answer::json(StatusCode::OK, value))

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use swarm_model::outcome::{Kind, Rejection};
 
 use super::backend::ProposeError;
+use super::consistency::STALE;
 use super::types::ErrorBody;
 
 /// A failed request.
@@ -15,11 +16,13 @@ pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// Whether it was decided on a view that may miss newer changes.
+    pub(super) stale: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), stale: false }
     }
 
     /// The request itself is wrong.
@@ -145,7 +148,11 @@ impl IntoResponse for ApiError {
         let status = self.status;
         // The rest of the body is not read: the connection cannot be used again.
         let close = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        let stale = self.stale;
         let mut response = super::answer::json(status, &self.body());
+        if stale {
+            response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+        }
         if close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -26,7 +26,7 @@ pub(super) async fn explain(
     read: Read,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    let service = resolve::service(&read.view, &reference)?.id;
+    let service = read.found(resolve::service(&read.view, &reference))?.id;
     let explanation = swarm_control::explain(&read.view, service, api.backend.now());
     let missing = || ApiError::not_found(Kind::Service, &reference);
     Ok(read.answer(&explanation.ok_or_else(missing)?))

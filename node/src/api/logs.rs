@@ -58,7 +58,7 @@ pub(super) async fn of_service(
     read: Read,
 ) -> Result<Response, ApiError> {
     let query = query(&params)?;
-    let service = resolve::service(&read.view, &reference)?.id;
+    let service = read.found(resolve::service(&read.view, &reference))?.id;
     let placed = read.view.tasks_of(service).filter_map(|task| Some((task.id, task.node?)));
     let placed: Vec<_> = placed.collect();
     let known: BTreeSet<TaskId> = placed.iter().map(|(task, _)| *task).collect();
@@ -97,7 +97,7 @@ pub(super) async fn of_task(
     read: Read,
 ) -> Result<Response, ApiError> {
     let query = query(&params)?;
-    let task = resolve::task(&read.view, &reference)?;
+    let task = read.found(resolve::task(&read.view, &reference))?;
     let placed = task.node.map(|node| (task.id, node)).into_iter().collect();
     let lines = merged(&api.backend, placed, query);
     Ok(read.mark(answer::lines(lines.map(Ok), &api.ending)))

@@ -94,7 +94,7 @@ pub(super) async fn inspect(
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
     let this = api.backend.facts().node_id;
-    let node = resolve::node(&read.view, &reference, this)?;
+    let node = read.found(resolve::node(&read.view, &reference, this))?;
     Ok(read.answer(&entry(&api, node)))
 }
 

@@ -115,7 +115,7 @@ pub(super) async fn inspect(
     read: Read,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    let service = resolve::service(&read.view, &reference)?;
+    let service = read.found(resolve::service(&read.view, &reference))?;
     Ok(read.answer(&entry(&read.view, service)))
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn list(
     let node = |reference: &String| resolve::node(view, reference, this).map(|node| node.id);
     let nodes: Words<Option<NodeId>> =
         filters.values("node").iter().map(|word| node(word).map(Some)).collect::<Result<_, _>>()?;
-    let services = services(view, &filters)?;
+    let services = read.found(services(view, &filters))?;
     let candidates: Vec<&Arc<Task>> = if services.is_empty() {
         view.tasks.values().collect()
     } else {
@@ -136,6 +136,6 @@ pub(super) async fn inspect(
     read: Read,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    let task = resolve::task(&read.view, &reference)?;
+    let task = read.found(resolve::task(&read.view, &reference))?;
     Ok(read.answer(&entry(&read.view, task)))
 }
