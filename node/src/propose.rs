@@ -75,7 +75,7 @@ pub(crate) async fn propose(
     loop {
         let left = PATIENCE.saturating_sub(started.elapsed());
         if left.is_zero() {
-            return Err(ProposeError::NoQuorum { waited: PATIENCE, may_apply: unsure });
+            return Err(gave_up(core, unsure));
         }
         match attempt(core, &forward, left).await {
             Attempt::Answered(revision, outcome) => {
@@ -87,6 +87,18 @@ pub(crate) async fn propose(
             Attempt::Failed(error) => return Err(error),
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A voter without disk space neither leads nor follows: then that is the reason to tell.
+fn gave_up(core: &Core, unsure: bool) -> ProposeError {
+    match core.disk.check() {
+        Ok(()) => ProposeError::NoQuorum { waited: PATIENCE, may_apply: unsure },
+        Err(reason) if unsure => {
+            let reason = format!("{reason}; the change may still be made then");
+            ProposeError::Unavailable { reason }
+        }
+        Err(reason) => ProposeError::Unavailable { reason },
     }
 }
 

@@ -145,8 +145,8 @@ pub fn init(
     draw: &mut dyn FnMut() -> u128,
 ) -> Result<Prepared, SetupError> {
     options.spec.validate()?;
-    check_port(options.listen)?;
     let dir = Claim::take(&options.data_dir)?;
+    check_port(options.listen)?;
     let (cluster_id, node_id) = (ClusterId::from_raw(draw()), NodeId::from_raw(draw()));
     let root = Root::create(cluster_id, clock.now())?;
     let key = NodeKey::generate()?;
@@ -178,8 +178,8 @@ pub fn init(
 /// # Errors
 /// See [`SetupError`].
 pub async fn join(options: &JoinOptions, clock: Arc<dyn Clock>) -> Result<Prepared, SetupError> {
-    check_port(options.listen)?;
     let dir = Claim::take(&options.data_dir)?;
+    check_port(options.listen)?;
     let key = NodeKey::generate()?;
     let request = JoinRequest {
         secret: options.token.secret(),
