@@ -1,7 +1,8 @@
 //! The thread that syncs: it takes everything that waits, syncs once, and tells all who waited.
 //!
 //! Votes and records pass through one queue, so that a vote is never on disk before the records that
-//! were appended before it.
+//! were appended before it. In simulations a task on paused time stands in for the thread, so that
+//! there, too, a crash can come between a write and its sync.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
+use swarm_net::task::TaskGroup;
 use swarm_state::store::{SyncHandle, VoteTable};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::types::Types;
 use crate::work::{User, Work};
@@ -22,6 +25,10 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 /// After this much quiet the high-water mark is saved: it costs a sync of its own.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// What a simulated sync takes: longer than a round trip, so that a majority that only pretends to have
+/// synced is found out by a power cut.
+const SIMULATED_SYNC: Duration = Duration::from_millis(8);
+
 pub(super) enum Job {
     Flush(IOFlushed<Types>),
     Vote(Bytes, oneshot::Sender<io::Result<()>>),
@@ -31,8 +38,8 @@ pub(super) enum Job {
 pub(super) enum Writer {
     /// By a thread, which ends when this is dropped.
     Thread(SyncSender<Job>),
-    /// At once, by the caller.
-    Inline(Disk),
+    /// By a task, which ends when this is dropped. The group is its owner.
+    Task(mpsc::Sender<Job>, #[expect(dead_code, reason = "owns the task")] TaskGroup),
 }
 
 /// What the thread writes to.
@@ -51,7 +58,12 @@ impl Writer {
     ) -> io::Result<Self> {
         let disk = Disk { log, vote, _user: user };
         match work {
-            Work::Inline => Ok(Self::Inline(disk)),
+            Work::Inline => {
+                let (jobs, waiting) = mpsc::channel(QUEUE);
+                let tasks = TaskGroup::new();
+                tasks.spawn("raft log", disk.serve_simulated(waiting));
+                Ok(Self::Task(jobs, tasks))
+            }
             Work::Threads => {
                 let (jobs, waiting) = sync_channel(QUEUE);
                 let thread = std::thread::Builder::new().name("raft-log".into());
@@ -65,26 +77,20 @@ impl Writer {
     pub(super) async fn flush(&self, flushed: IOFlushed<Types>) -> io::Result<()> {
         match self {
             Self::Thread(jobs) => send(jobs, Job::Flush(flushed)).await,
-            Self::Inline(disk) => {
-                flushed.io_completed(disk.sync());
-                Ok(())
-            }
+            Self::Task(jobs, _) => jobs.send(Job::Flush(flushed)).await.map_err(|_ended| ended()),
         }
     }
 
     /// Returns once the vote, and everything appended before it, is durable.
     pub(super) async fn save_vote(&self, vote: Bytes) -> io::Result<()> {
+        let (tell, told) = oneshot::channel();
         match self {
-            Self::Thread(jobs) => {
-                let (tell, told) = oneshot::channel();
-                send(jobs, Job::Vote(vote, tell)).await?;
-                told.await.map_err(|_ended| ended())?
-            }
-            Self::Inline(disk) => {
-                disk.sync()?;
-                Ok(disk.vote.save(&vote)?)
+            Self::Thread(jobs) => send(jobs, Job::Vote(vote, tell)).await?,
+            Self::Task(jobs, _) => {
+                jobs.send(Job::Vote(vote, tell)).await.map_err(|_ended| ended())?;
             }
         }
+        told.await.map_err(|_ended| ended())?
     }
 }
 
@@ -96,7 +102,7 @@ async fn send(jobs: &SyncSender<Job>, mut job: Job) -> io::Result<()> {
             Err(TrySendError::Disconnected(_job)) => return Err(ended()),
             Err(TrySendError::Full(job)) => job,
         };
-        tokio::time::sleep(FULL_RETRY).await;
+        sleep(FULL_RETRY).await;
     }
 }
 
@@ -126,6 +132,29 @@ impl Disk {
                     unsaved = false;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.save_mark();
+    }
+
+    /// The task that stands in for the thread.
+    async fn serve_simulated(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut unsaved = false;
+        loop {
+            let mut waiting = Vec::new();
+            let taken = jobs.recv_many(&mut waiting, QUEUE);
+            let quiet = if unsaved { QUIET } else { Duration::MAX };
+            match timeout(quiet, taken).await {
+                Ok(0) => break,
+                Ok(_) => {
+                    sleep(SIMULATED_SYNC).await;
+                    self.work_off(waiting);
+                    unsaved = true;
+                }
+                Err(_quiet) => {
+                    self.save_mark();
+                    unsaved = false;
+                }
             }
         }
         self.save_mark();
