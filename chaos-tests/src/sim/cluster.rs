@@ -328,6 +328,35 @@ impl Cluster {
     /// # Errors
     /// When there is no such machine.
     pub async fn kill(&mut self, number: u32, how: Kill) -> anyhow::Result<()> {
+        self.kill_together(&[(number, how)]).await
+    }
+
+    /// Kills the daemons of several machines in the same moment.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub async fn kill_together(&mut self, dying: &[(u32, Kill)]) -> anyhow::Result<()> {
+        let mut dead = Vec::new();
+        for (number, how) in dying {
+            dead.push(self.strike(*number, *how)?);
+        }
+        for (tasks, up) in dead {
+            if let Some(tasks) = tasks {
+                tasks.shutdown(Duration::ZERO).await;
+            }
+            if let Some(up) = up {
+                up.node.core().consensus.halt().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What dies at once; what is left of the daemon is to be cleared away.
+    fn strike(
+        &mut self,
+        number: u32,
+        how: Kill,
+    ) -> anyhow::Result<(Option<TaskGroup>, Option<Up>)> {
         let up = self.world.seats().remove(&number).and_then(|seat| seat.up);
         let machine = self.machines.get_mut(&number).context("a known machine")?;
         self.network.stop(machine.id);
@@ -340,13 +369,7 @@ impl Cluster {
         }
         self.world.note(&format!("n{number} killed: {how:?}"));
         self.world.down(number);
-        if let Some(tasks) = machine.tasks.take() {
-            tasks.shutdown(Duration::ZERO).await;
-        }
-        if let Some(up) = up {
-            up.node.core().consensus.halt().await;
-        }
-        Ok(())
+        Ok((machine.tasks.take(), up))
     }
 
     /// Nothing gets from one machine to the other.

@@ -100,10 +100,13 @@ impl Faults {
             }
             30..33 => {
                 world.count("fault: all killed");
+                let mut dying = Vec::new();
                 for (number, _) in world.up() {
                     let how = if self.chance.percent(50) { Kill::Power } else { Kill::Process };
-                    self.kill(cluster, number, how).await?;
+                    dying.push((number, how));
+                    self.back.insert(number, Instant::now() + self.chance.millis(50, DOWN_MAX_MS));
                 }
+                cluster.kill_together(&dying).await?;
                 Ok(())
             }
             33..48 => self.split(cluster),

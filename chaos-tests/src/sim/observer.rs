@@ -55,8 +55,9 @@ impl Observer {
                 }
                 leader = leader.max(Some((status.term, number)));
             }
-            // Before its first turn consensus has nothing to say.
-            if !status.voters.is_empty() {
+            // Before its first turn consensus has nothing to say; with a broken disk it shows a term
+            // that it could not keep and therefore told nobody.
+            if !status.voters.is_empty() && status.fault.is_none() {
                 self.progress.see(number, seen(&up, &status))?;
             }
             self.look_at_view(world, number, up.node.view())?;

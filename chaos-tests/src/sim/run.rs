@@ -21,6 +21,9 @@ use super::{observer, scenarios};
 /// How long clients may take to get their last answers once everything is sound.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
 
+/// How soon all members of a new cluster follow its leader.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What a scenario does with its run.
 pub type Body = for<'a> fn(&'a mut Run) -> BoxFuture<'a, anyhow::Result<()>>;
 
@@ -159,7 +162,13 @@ async fn whole(report: &mut Report, shape: Shape, body: Body) {
         clients: TaskGroup::new(),
         stop: CancellationToken::new(),
     };
-    let result = body(&mut run).await;
+    let ready = converge::wait_until(&run.cluster, "a settled start", STARTED_WITHIN, || {
+        converge::settled(&run.cluster)
+    });
+    let result = match ready.await {
+        Ok(()) => body(&mut run).await,
+        Err(error) => Err(error),
+    };
     stop.cancel();
     let failure = world.check().and(result).err();
     report.failure = failure.map(|error| format!("{error:#}"));

@@ -38,7 +38,7 @@ const FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 10_000 }
 const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 14] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -47,6 +47,7 @@ pub const ALL: [Scenario; 13] = [
     Scenario { name: "leader-in-the-minority", shape: FIVE, body: leader_in_the_minority },
     Scenario { name: "leader-in-the-majority", shape: FIVE, body: leader_in_the_majority },
     Scenario { name: "power-cut-of-all", shape: THREE_AND_TWO, body: power_cut_of_all },
+    Scenario { name: "power-cuts-after-answers", shape: THREE, body: power_cuts_after_answers },
     Scenario { name: "daemon-restart-adopts", shape: THREE, body: daemon_restart_adopts },
     Scenario { name: "worker-lost-and-back", shape: THREE_AND_TWO, body: worker_lost_and_back },
     Scenario {
@@ -108,6 +109,12 @@ async fn new_leader(run: &Run, numbers: &[u32], not: u32, seconds: u64) -> anyho
 
 fn others(run: &Run, than: &[u32]) -> Vec<u32> {
     run.cluster.numbers().into_iter().filter(|number| !than.contains(number)).collect()
+}
+
+/// Every machine loses power in the same moment.
+async fn power_cut(run: &mut Run) -> anyhow::Result<()> {
+    let all: Vec<_> = run.cluster.numbers().into_iter().map(|n| (n, Kill::Power)).collect();
+    run.cluster.kill_together(&all).await
 }
 
 fn running(run: &Run) -> BTreeSet<(u32, TaskId)> {
@@ -188,9 +195,7 @@ fn power_cut_of_all(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         run.start_clients(3);
         create(run, "web", 10).await?;
         sleep(run.chance.millis(0, 3000)).await;
-        for number in run.cluster.numbers() {
-            run.cluster.kill(number, Kill::Power).await?;
-        }
+        power_cut(run).await?;
         sleep(run.chance.millis(100, 5000)).await;
         let mut numbers = run.cluster.numbers();
         run.chance.shuffle(&mut numbers);
@@ -199,6 +204,28 @@ fn power_cut_of_all(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
             sleep(run.chance.millis(0, 2000)).await;
         }
         until_settled(run, 15).await?;
+        run.settle().await
+    }
+    .boxed()
+}
+
+/// 25 and 30 of the catalogue: every machine loses power in the very moment a write was answered.
+fn power_cuts_after_answers(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
+    async move {
+        run.start_clients(5);
+        for _ in 0..8 {
+            sleep(run.chance.millis(200, 800)).await;
+            let acknowledged = run.ledger.acknowledged();
+            while run.ledger.acknowledged() == acknowledged {
+                run.cluster.world.check()?;
+                sleep(Duration::from_millis(1)).await;
+            }
+            power_cut(run).await?;
+            for number in run.cluster.numbers() {
+                run.cluster.boot(number).await?;
+            }
+            until_settled(run, 15).await?;
+        }
         run.settle().await
     }
     .boxed()

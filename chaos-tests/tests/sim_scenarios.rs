@@ -1,0 +1,28 @@
+//! Every scripted scenario of the simulation holds, with one seed; `SWARM_SIM_SEEDS=N` tries N each.
+
+use std::process::Command;
+
+fn seeds(usual: u64) -> u64 {
+    let asked = std::env::var("SWARM_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(usual)
+}
+
+/// Runs `fuzz` with `args` and gives what it prints.
+fn fuzz(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fuzz")).args(args).output();
+    let output = output.expect("the program was built beside this test");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "fuzz {args:?} failed:\n{text}");
+    text
+}
+
+#[test]
+fn every_scripted_scenario_holds() {
+    let list = fuzz(&["--list"]);
+    assert!(list.lines().count() >= 13, "scenarios are missing: {list}");
+    let seeds = seeds(1).to_string();
+    for scenario in list.lines() {
+        println!("{scenario}");
+        fuzz(&["--scenario", scenario, "--seeds", &seeds]);
+    }
+}

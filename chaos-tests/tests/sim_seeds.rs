@@ -1,0 +1,62 @@
+//! Random faults under random load: nothing acknowledged is lost, everything converges, and a seed
+//! replays exactly. `SWARM_SIM_SEEDS=N` runs N seeds instead of the usual few.
+
+use std::process::Command;
+
+/// Seeds of a usual test run.
+const USUAL: u64 = 30;
+/// What a fair run has at least, all seeds together and per seed: less proves nothing.
+const LEAST_PER_SEED: [(&str, u64); 4] = [
+    ("load: writes acknowledged", 40),
+    ("check: equal states", 100),
+    ("check: linearizable reads", 5),
+    ("check: leaders of terms", 2),
+];
+/// Faults that must have happened over all seeds.
+const FAULTS: [&str; 6] = [
+    "fault: daemon killed",
+    "fault: power cut",
+    "fault: partition",
+    "fault: one-way cut",
+    "fault: task crashed",
+    "fault: links changed",
+];
+
+fn fuzz(args: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fuzz")).args(args).output();
+    let output = output.expect("the program was built beside this test");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn counted(text: &str, what: &str) -> u64 {
+    let line = text.lines().rev().find(|line| line.trim_start().ends_with(what));
+    let count = line.and_then(|line| line.split_whitespace().next());
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn random_faults_break_no_invariant() {
+    let asked = std::env::var("SWARM_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
+    let seeds: u64 = asked.unwrap_or(USUAL);
+    let (held, text) = fuzz(&["--seeds", &seeds.to_string()]);
+    println!("{text}");
+    assert!(held, "a seed failed; replay it as said above");
+    for (what, least) in LEAST_PER_SEED {
+        let count = counted(&text, what);
+        assert!(count >= least * seeds, "{count} times \"{what}\" are too few to prove anything");
+    }
+    for what in FAULTS.iter().filter(|_| seeds >= USUAL) {
+        assert!(counted(&text, what) > 0, "\"{what}\" never happened: the run proves nothing");
+    }
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    for seed in ["1", "2"] {
+        let (_, first) = fuzz(&["--seed", seed]);
+        let (_, second) = fuzz(&["--seed", seed]);
+        let trace = |text: &str| text.lines().last().map(str::to_owned);
+        assert!(trace(&first).is_some_and(|line| line.contains("trace=")), "{first}");
+        assert_eq!(trace(&first), trace(&second), "seed {seed} went two ways");
+    }
+}
