@@ -73,9 +73,10 @@ impl Join {
             let announce = async |_: &Client| line(&text(&prepared));
             return serving::in_foreground(data_dir, announce).await;
         }
-        serving::in_background(data_dir, true)
+        let (client, _daemon) = serving::in_background(data_dir, true)
             .await
             .map_err(|failure| member_left(failure, &prepared))?;
+        serving::until_ready(&client).await;
         line(&text(&prepared))
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use swarm_node::api::types::TokenAnswer;
+use swarm_model::node::Reachability;
+use swarm_node::api::types::{NodeEntry, TokenAnswer};
 use tokio::time::{Instant, sleep};
 
 use super::{backend, launch};
@@ -15,6 +16,8 @@ use crate::exit::{Exit, Failure};
 const LEADER_WITHIN: Duration = Duration::from_secs(15);
 /// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// How long a new node may take to be counted on.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts the daemon in the background. When it does not serve, nothing of the node is left.
 ///
@@ -37,6 +40,19 @@ pub(crate) async fn in_background(
     };
     backend::discard(data_dir);
     Err(failure)
+}
+
+/// Waits until the cluster counts on this node, so that the next command finds it. A cluster that is
+/// slow to notice is no failure: the node is a member all the same.
+pub(crate) async fn until_ready(client: &Client) {
+    let end = Instant::now() + READY_WITHIN;
+    while Instant::now() < end {
+        let node = client.get::<NodeEntry>("/v1/nodes/self", &[("stale", "true")]).await;
+        if node.is_ok_and(|entry| entry.node.status.reachability == Reachability::Ready) {
+            return;
+        }
+        sleep(LOOK_PAUSE).await;
+    }
 }
 
 /// Runs the daemon in this process until it is told to end; `announce` runs when it serves.
