@@ -1,12 +1,18 @@
 //! M: term and log of a node never go back, not even over a power cut; what it applied never goes
 //! back within one life.
+//!
+//! A node may show a term or a record a moment before its own disk has it: it has told nobody, or a
+//! majority of others has it. So a power cut is held against what was shown a few looks before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Verdict;
 
+/// How many looks it takes until what was shown must be on disk: more than two syncs.
+const LOOKS_TO_DISK: usize = 3;
+
 /// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
     /// Which life of its daemon.
     pub life: u32,
@@ -21,7 +27,14 @@ pub struct Seen {
 /// Where every node stood last.
 #[derive(Debug, Default)]
 pub struct Progress {
-    nodes: BTreeMap<u32, Seen>,
+    nodes: BTreeMap<u32, Past>,
+}
+
+/// What one node has shown.
+#[derive(Debug, Default)]
+struct Past {
+    recent: VecDeque<Seen>,
+    durable: Seen,
 }
 
 impl Progress {
@@ -30,25 +43,36 @@ impl Progress {
     /// # Errors
     /// When it stood further before.
     pub fn see(&mut self, number: u32, now: Seen) -> Verdict {
-        let Some(before) = self.nodes.insert(number, now) else { return Ok(()) };
-        if now.term < before.term {
-            return Err(format!(
-                "M: n{number} went back from term {} to {}",
-                before.term, now.term
-            ));
-        }
-        if now.life == before.life {
-            if now.applied < before.applied {
+        let past = self.nodes.entry(number).or_default();
+        if past.recent.back().is_some_and(|last| last.life != now.life) {
+            past.recent.clear();
+            if now.last_log < past.durable.applied {
                 return Err(format!(
-                    "M: n{number} went back from revision {} to {}",
-                    before.applied, now.applied
+                    "M: n{number} had applied revision {}, after a restart its log ends at {}",
+                    past.durable.applied, now.last_log
                 ));
             }
-        } else if now.last_log < before.applied {
+        }
+        let last = past
+            .recent
+            .back()
+            .copied()
+            .unwrap_or(Seen { term: past.durable.term, ..Seen::default() });
+        if now.term < last.term {
+            return Err(format!("M: n{number} went back from term {} to {}", last.term, now.term));
+        }
+        if now.applied < last.applied {
             return Err(format!(
-                "M: n{number} had applied revision {}, after a restart its log ends at {}",
-                before.applied, now.last_log
+                "M: n{number} went back from revision {} to {}",
+                last.applied, now.applied
             ));
+        }
+        past.recent.push_back(now);
+        if past.recent.len() > LOOKS_TO_DISK
+            && let Some(settled) = past.recent.pop_front()
+        {
+            past.durable.term = past.durable.term.max(settled.term);
+            past.durable.applied = past.durable.applied.max(settled.applied);
         }
         Ok(())
     }
@@ -62,13 +86,25 @@ mod tests {
         Seen { life, term, applied, last_log }
     }
 
-    #[test]
-    fn a_forgotten_term_or_record_is_found() {
+    fn after(looks: usize) -> Progress {
         let mut progress = Progress::default();
-        assert_eq!(progress.see(1, seen(1, 3, 7, 9)), Ok(()));
-        assert_eq!(progress.see(1, seen(2, 3, 5, 7)), Ok(()), "un-applied records may go");
-        assert!(progress.see(1, seen(2, 2, 5, 7)).is_err(), "a vote was forgotten");
-        assert!(progress.see(1, seen(2, 3, 4, 7)).is_err(), "the state went back");
-        assert!(progress.see(1, seen(3, 3, 3, 3)).is_err(), "a committed record was lost");
+        for _ in 0..looks {
+            assert_eq!(progress.see(1, seen(1, 3, 7, 9)), Ok(()));
+        }
+        progress
+    }
+
+    #[test]
+    fn going_back_within_a_life_is_found() {
+        assert!(after(1).see(1, seen(1, 2, 7, 9)).is_err(), "the term went back");
+        assert!(after(1).see(1, seen(1, 3, 6, 9)).is_err(), "the state went back");
+    }
+
+    #[test]
+    fn a_forgotten_term_or_record_is_found_once_it_must_be_on_disk() {
+        assert_eq!(after(1).see(1, seen(2, 2, 5, 5)), Ok(()), "it was shown too shortly");
+        assert_eq!(after(9).see(1, seen(2, 3, 5, 7)), Ok(()), "un-applied records may go");
+        assert!(after(9).see(1, seen(2, 2, 5, 7)).is_err(), "a vote was forgotten");
+        assert!(after(9).see(1, seen(2, 3, 3, 6)).is_err(), "a committed record was lost");
     }
 }
