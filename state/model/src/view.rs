@@ -51,6 +51,14 @@ impl View {
             .filter_map(|(_, _, task)| self.tasks.get(task))
     }
 
+    /// The tasks of one slot of `service`.
+    pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
+        self.service_tasks
+            .range((service, slot, TaskId::from_raw(0))..)
+            .take_while(move |(owner, place, _)| *owner == service && *place == slot)
+            .filter_map(|(_, _, task)| self.tasks.get(task))
+    }
+
     /// The tasks on `node`, ended ones left out once nothing is wanted of them.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
         self.node_tasks

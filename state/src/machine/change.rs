@@ -2,7 +2,7 @@
 
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::TaskId;
-use swarm_model::meta::Version;
+use swarm_model::meta::{Revision, Version};
 use swarm_model::outcome::Done;
 use swarm_model::plan::{Change as Decision, NewTask};
 use swarm_model::task::{Task, TaskStatus};
@@ -11,10 +11,10 @@ use swarm_model::task_state::{DesiredState, ObservedState};
 use super::Change;
 
 impl Change<'_> {
-    pub(super) fn apply_plan(&mut self, changes: &[Decision]) -> Done {
+    pub(super) fn apply_plan(&mut self, base: Revision, changes: &[Decision]) -> Done {
         let (mut applied, mut refused) = (0, 0);
         for decision in changes {
-            match self.decide(decision) {
+            match self.decide(base, decision) {
                 Some(()) => applied += 1,
                 None => refused += 1,
             }
@@ -23,9 +23,9 @@ impl Change<'_> {
     }
 
     /// Makes one change; `None` when its object is not what the plan was made for.
-    fn decide(&mut self, decision: &Decision) -> Option<()> {
+    fn decide(&mut self, base: Revision, decision: &Decision) -> Option<()> {
         match decision {
-            Decision::CreateTask(new) => self.create_task(new),
+            Decision::CreateTask(new) => self.create_task(base, new),
             Decision::Assign { task, version, node } => {
                 let mut task = self.task_at(*task, *version)?;
                 if task.node.is_some() || !self.view.nodes.contains_key(node) {
@@ -94,12 +94,18 @@ impl Change<'_> {
         (task.meta.version == version).then(|| Task::clone(task))
     }
 
-    fn create_task(&mut self, new: &NewTask) -> Option<()> {
+    fn create_task(&mut self, base: Revision, new: &NewTask) -> Option<()> {
         let service = self.view.services.get(&new.service)?;
         let stale = service.removing || service.template_version != new.template_version;
         let known = self.view.tasks.contains_key(&new.id);
         let lost = new.node.is_some_and(|node| !self.view.nodes.contains_key(&node));
-        if stale || known || lost {
+        // Two plans made from one view, the first of which was given up too early, would fill the
+        // slot twice.
+        let moved_on = self
+            .view
+            .tasks_in(new.service, new.slot)
+            .any(|task| task.meta.version > base.into() && task.meta.version != self.at.into());
+        if stale || known || lost || moved_on {
             return None;
         }
         let status = match new.node {

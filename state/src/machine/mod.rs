@@ -101,11 +101,11 @@ impl Change<'_> {
             Op::UpdateConfig { id, version, spec } => self.update_config(*id, *version, spec),
             Op::RemoveConfig { id } => self.remove_config(*id),
             Op::ReportStatus { node, reports } => Ok(self.report_status(*node, reports)),
-            Op::ApplyPlan { term: given, changes, .. } => {
+            Op::ApplyPlan { term: given, base, changes } => {
                 if *given != term {
                     return Err(Rejection::StaleTerm { have: term, given: *given });
                 }
-                Ok(self.apply_plan(changes))
+                Ok(self.apply_plan(*base, changes))
             }
         }
     }

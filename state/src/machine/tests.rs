@@ -206,6 +206,20 @@ fn a_plan_of_another_term_changes_nothing() {
 }
 
 #[test]
+fn two_plans_from_one_view_do_not_fill_a_slot_twice() {
+    let mut log = Log::with_cluster();
+    log.apply(create(10, "web")).expect("new");
+    let id = ServiceId::from_raw(10);
+    let version = log.machine.view().services.get(&id).expect("exists").template_version;
+    let base = Revision(log.next);
+    let plan = |changes| Op::ApplyPlan { term: TERM, base, changes };
+    assert_eq!(log.apply(plan(vec![new_task(50, 10, version, None)])), APPLIED);
+    assert_eq!(log.apply(plan(vec![new_task(51, 10, version, None)])), REFUSED);
+    // A plan made from a newer view knows what is in the slot.
+    assert_eq!(log.plan(new_task(52, 10, version, None)), APPLIED);
+}
+
+#[test]
 fn the_last_manager_stays() {
     let mut log = Log::with_cluster();
     log.apply(Op::AddNode(new_node(2, Role::Worker))).expect("new");
