@@ -8,6 +8,7 @@ mod recorder;
 mod voters;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use swarm_model::command::StatusReport;
 use swarm_model::id::NodeId;
@@ -19,6 +20,8 @@ use crate::core::Core;
 
 /// Batches of reports that may wait to be recorded.
 const REPORTS_WAITING: usize = 256;
+/// Between two terms of one leader.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One term of leading.
 #[derive(Debug)]
@@ -50,20 +53,25 @@ pub async fn run(core: Arc<Core>) {
         let leadership = Arc::new(Leadership { term, reports, ended: ended.clone() });
         core.leadership.send_replace(Some(leadership.clone()));
         let work = async {
-            tokio::join!(
-                reconciler::run(&core, term),
-                recorder::run(&core, waiting),
-                liveness::run(&core, &leadership),
-                voters::run(&core),
-            )
+            // When one ends the term does, too: none of them is to be missing for the rest of it.
+            tokio::select! {
+                () = reconciler::run(&core, term) => {}
+                () = recorder::run(&core, waiting) => {}
+                () = liveness::run(&core, &leadership) => {}
+                () = voters::run(&core) => {}
+            }
         };
         tokio::select! {
-            _ = work => {}
+            () = work => {}
             _ = status.wait_for(|status| !status.is_leader() || status.term != term) => {}
             () = ended.cancelled() => {}
         }
         ended.cancel();
         core.leadership.send_replace(None);
         tracing::info!(term = term.0, "no longer leading the cluster");
+        // A hand-over that failed leaves the lead here: go on, but not in a tight loop.
+        if cancel.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+            return;
+        }
     }
 }

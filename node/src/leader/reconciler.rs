@@ -7,12 +7,13 @@ use std::time::Duration;
 use swarm_control::{Scope, reconcile};
 use swarm_model::command::Op;
 use swarm_model::meta::Term;
-use swarm_model::outcome::Done;
+use swarm_model::outcome::{Done, Outcome};
 use swarm_model::plan::Plan;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_raft::{Error, News};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::Instant;
 
 use crate::core::Core;
 
@@ -54,19 +55,44 @@ impl Agenda {
     }
 }
 
+/// How one round ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Round {
+    /// Nothing is left to do now.
+    Done,
+    /// Part of it was done; the rest can be decided at once.
+    Again,
+    /// Nothing of it was done.
+    Stuck,
+}
+
 /// Reconciles until the term ends.
 pub(super) async fn run(core: &Core, term: Term) {
     let mut news = core.consensus.news();
     let mut agenda = Agenda { now: Scope::everything(), later: BTreeMap::new() };
+    let mut swept = Instant::now();
     loop {
-        while let Ok(item) = news.try_recv() {
-            agenda.hear(&item);
+        loop {
+            match news.try_recv() {
+                Ok(item) => agenda.hear(&item),
+                Err(TryRecvError::Lagged(_)) => agenda.now = Scope::everything(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
         }
         agenda.ripen(core.clock.now());
+        if swept.elapsed() >= SWEEP {
+            agenda.now = Scope::everything();
+            swept = Instant::now();
+        }
         if !agenda.now.is_empty() {
             let scope = std::mem::take(&mut agenda.now);
             match round(core, term, &scope, &mut agenda).await {
-                Ok(()) => {}
+                Ok(Round::Done) => {}
+                Ok(Round::Again) => agenda.now.merge(scope),
+                Ok(Round::Stuck) => {
+                    agenda.now.merge(scope);
+                    tokio::time::sleep(RETRY).await;
+                }
                 Err(Error::NotLeader { .. } | Error::Stopped { .. }) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a plan was not agreed on, trying again");
@@ -76,19 +102,24 @@ pub(super) async fn run(core: &Core, term: Term) {
             }
             continue;
         }
-        let wake = agenda.next_wake(core.clock.now());
+        let wake = agenda.next_wake(core.clock.now()).min(SWEEP.saturating_sub(swept.elapsed()));
         match tokio::time::timeout(wake, news.recv()).await {
             Ok(Ok(item)) => agenda.hear(&item),
             Ok(Err(RecvError::Lagged(_))) => agenda.now = Scope::everything(),
             Ok(Err(RecvError::Closed)) => return,
-            Err(_sweep) if agenda.later.is_empty() => agenda.now = Scope::everything(),
+            // Something is due, or everything is.
             Err(_woken) => {}
         }
     }
 }
 
 /// Decides over one scope and has the decision agreed on.
-async fn round(core: &Core, term: Term, scope: &Scope, agenda: &mut Agenda) -> Result<(), Error> {
+async fn round(
+    core: &Core,
+    term: Term,
+    scope: &Scope,
+    agenda: &mut Agenda,
+) -> Result<Round, Error> {
     let view = core.consensus.view();
     let now = core.clock.now();
     let Plan { changes, wake_at } = decide(core, &view, scope, now);
@@ -97,20 +128,59 @@ async fn round(core: &Core, term: Term, scope: &Scope, agenda: &mut Agenda) -> R
         agenda.later.entry(at).or_default().merge(scope.clone());
     }
     if changes.is_empty() {
-        return Ok(());
+        return Ok(Round::Done);
     }
     tracing::debug!(changes = changes.len(), revision = view.revision.0, "proposing a plan");
     let op = Op::ApplyPlan { term, base: view.revision, changes };
     let applied = core.consensus.propose(&core.own_command(op)).await?;
-    match applied.outcome {
-        Ok(Done::Plan { refused: 0, .. }) if !again => {}
-        Ok(_) => agenda.now.merge(scope.clone()),
-        Err(rejection) => tracing::info!(error = %rejection, "the plan was refused"),
+    Ok(judge(&applied.outcome, again))
+}
+
+/// What a plan's outcome means for its scope. Pure.
+fn judge(outcome: &Outcome, more: bool) -> Round {
+    match outcome {
+        Ok(Done::Plan { refused: 0, .. }) if !more => Round::Done,
+        // Without a pause a change that is refused every time would keep the log busy.
+        Ok(Done::Plan { applied: 0, .. }) => Round::Stuck,
+        Ok(_) => Round::Again,
+        Err(rejection) => {
+            tracing::info!(error = %rejection, "the plan was refused");
+            Round::Stuck
+        }
     }
-    Ok(())
 }
 
 fn decide(core: &Core, view: &Arc<View>, scope: &Scope, now: Timestamp) -> Plan {
     let mut ids = core.ids.lock().unwrap_or_else(PoisonError::into_inner);
     reconcile(view, scope, now, &mut **ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::outcome::Rejection;
+
+    #[test]
+    fn a_plan_that_changed_nothing_is_repeated_with_a_pause() {
+        let plan = |applied, refused| Ok(Done::Plan { applied, refused });
+        let check = |outcome: Outcome, more, expect| assert_eq!(judge(&outcome, more), expect);
+        check(plan(2, 0), false, Round::Done);
+        check(plan(2, 0), true, Round::Again);
+        check(plan(1, 1), false, Round::Again);
+        check(plan(0, 1), false, Round::Stuck);
+        check(Err(Rejection::StaleTerm { have: Term(2), given: Term(1) }), false, Round::Stuck);
+    }
+
+    #[test]
+    fn what_is_due_later_waits_for_its_time_only() {
+        let at = |ms| Timestamp::from_millis(ms);
+        let mut agenda = Agenda { now: Scope::default(), later: BTreeMap::new() };
+        agenda.later.insert(at(2000), Scope::everything());
+        assert_eq!(agenda.next_wake(at(500)), Duration::from_millis(1500));
+        agenda.ripen(at(1999));
+        assert!(agenda.now.is_empty());
+        agenda.ripen(at(2000));
+        assert!(agenda.now.all && agenda.later.is_empty());
+        assert_eq!(agenda.next_wake(at(2000)), SWEEP);
+    }
 }
