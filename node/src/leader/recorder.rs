@@ -10,6 +10,7 @@ use swarm_raft::Error;
 use tokio::sync::mpsc;
 
 use crate::core::Core;
+use crate::dispatch::wire::REPORTS_PER_MESSAGE;
 
 /// Batches taken together.
 const BATCHES: usize = 64;
@@ -21,8 +22,10 @@ pub(super) async fn run(core: &Core, mut waiting: mpsc::Receiver<(NodeId, Vec<St
     let mut batches = Vec::new();
     while waiting.recv_many(&mut batches, BATCHES).await > 0 {
         for (node, reports) in newest(std::mem::take(&mut batches)) {
-            if !record(core, node, reports).await {
-                return;
+            for part in reports.chunks(REPORTS_PER_MESSAGE) {
+                if !record(core, node, part.to_vec()).await {
+                    return;
+                }
             }
         }
     }
@@ -56,16 +59,73 @@ async fn record(core: &Core, node: NodeId, reports: Vec<StatusReport>) -> bool {
     if reports.is_empty() {
         return true;
     }
-    let command = core.own_command(Op::ReportStatus { node, reports });
-    loop {
+    let mut parts = vec![reports];
+    while let Some(reports) = parts.pop() {
+        let command = core.own_command(Op::ReportStatus { node, reports: reports.clone() });
         match core.consensus.propose(&command).await {
-            Ok(_) => return true,
+            Ok(_) => {}
+            Err(Error::TooLarge { size, .. }) => match halves(reports) {
+                Some((first, second)) => parts.extend([second, first]),
+                None => tracing::warn!(node_id = %node, size, "a status is too large to record"),
+            },
             // Agents tell the next leader everything again.
             Err(Error::NotLeader { .. } | Error::Stopped { .. }) => return false,
             Err(error) => {
                 tracing::warn!(node_id = %node, %error, "task statuses not recorded, trying again");
+                parts.push(reports);
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+    true
+}
+
+/// Two parts of a batch; `None` when it cannot be parted.
+fn halves<T>(mut all: Vec<T>) -> Option<(Vec<T>, Vec<T>)> {
+    if all.len() < 2 {
+        return None;
+    }
+    let second = all.split_off(all.len() / 2);
+    Some((all, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::task_state::ObservedState::{self, Failed, Preparing, Running};
+    use swarm_model::units::Timestamp;
+
+    fn batch(node: u128, reports: &[(u128, ObservedState)]) -> (NodeId, Vec<StatusReport>) {
+        let report = |(task, state): &(u128, ObservedState)| StatusReport {
+            task: TaskId::from_raw(*task),
+            status: TaskStatus::new(*state, Timestamp::default(), ""),
+        };
+        (NodeId::from_raw(node), reports.iter().map(report).collect())
+    }
+
+    #[test]
+    fn of_several_reports_the_furthest_counts_for_each_node_and_task() {
+        let check = |batches: &[(NodeId, Vec<StatusReport>)], expect: &[(u128, u128, _)]| {
+            let newest = newest(batches.to_vec());
+            let flat: Vec<_> = newest
+                .iter()
+                .flat_map(|(node, reports)| reports.iter().map(move |report| (node, report)))
+                .map(|(node, report)| (node.raw(), report.task.raw(), report.status.state))
+                .collect();
+            assert_eq!(flat, expect);
+        };
+        check(&[], &[]);
+        check(&[batch(1, &[(1, Preparing), (1, Running)])], &[(1, 1, Running)]);
+        check(&[batch(1, &[(1, Failed)]), batch(1, &[(1, Running)])], &[(1, 1, Failed)]);
+        // What one node says of another's task is kept apart: the state machine ignores it.
+        let lie = [batch(1, &[(1, Running)]), batch(2, &[(1, Failed), (2, Running)])];
+        check(&lie, &[(1, 1, Running), (2, 1, Failed), (2, 2, Running)]);
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_is_parted_down_to_single_reports() {
+        assert_eq!(halves(vec![1, 2, 3]), Some((vec![1], vec![2, 3])));
+        assert_eq!(halves(vec![1]), None);
+        assert_eq!(halves::<u8>(Vec::new()), None);
     }
 }
