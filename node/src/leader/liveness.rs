@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use swarm_model::command::{Op, StatusReport};
-use swarm_model::id::NodeId;
+use swarm_model::id::{Incarnation, NodeId};
 use swarm_model::node::{Node, Reachability};
 use swarm_model::task::TaskStatus;
 use swarm_net::frame;
@@ -25,15 +25,22 @@ pub(super) async fn run(core: &Core, leadership: &Leadership) {
 }
 
 async fn nodes(core: &Core) {
-    let since = Instant::now();
+    // What the record says of each node, and since when, as this leader saw it.
+    let mut recorded: BTreeMap<NodeId, (Incarnation, Reachability, Instant)> = BTreeMap::new();
     let mut members = core.gossip.members();
     let mut views = core.consensus.views();
     loop {
         let heard = members.borrow_and_update().clone();
         let view = views.borrow_and_update().clone();
         let mut waiting = false;
+        recorded.retain(|id, _| view.nodes.contains_key(id));
         for node in view.nodes.values().filter(|node| node.id != core.id) {
-            match verdict(node, &heard, since.elapsed()) {
+            let (life, state) = (node.status.incarnation, node.status.reachability);
+            let entry = recorded.entry(node.id).or_insert((life, state, Instant::now()));
+            if (entry.0, entry.1) != (life, state) {
+                *entry = (life, state, Instant::now());
+            }
+            match verdict(node, &heard, entry.2.elapsed()) {
                 Verdict::Same => {}
                 Verdict::Wait => waiting = true,
                 Verdict::Set(reachability, message) => {
@@ -64,6 +71,7 @@ async fn node_changed(
     views.wait_for(|view| !view.nodes.ptr_eq(&old.nodes)).await.is_ok()
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Same,
     Wait,
@@ -71,20 +79,24 @@ enum Verdict {
 }
 
 /// What gossip's word about `node` means for the record. Pure.
-fn verdict(node: &Node, heard: &MemberView, leading_for: Duration) -> Verdict {
-    let alive = |info: &MemberInfo| info.incarnation == node.status.incarnation;
+///
+/// `settled`: for how long this leader has seen the record say the same. What gossip says of
+/// another life of the node, or does not say, may be behind the record until then.
+fn verdict(node: &Node, heard: &MemberView, settled: Duration) -> Verdict {
+    let same_life = |info: &MemberInfo| info.incarnation == node.status.incarnation;
     match (heard.get(&node.id), node.status.reachability) {
         (Some(info), Reachability::Down | Reachability::Unknown)
-            if info.liveness == Liveness::Alive && alive(info) =>
+            if info.liveness == Liveness::Alive && same_life(info) =>
         {
             Verdict::Set(Reachability::Ready, "")
         }
         (Some(info), Reachability::Ready | Reachability::Unknown)
-            if info.liveness == Liveness::Down =>
+            if info.liveness == Liveness::Down && (same_life(info) || settled >= FIRST_WORD) =>
         {
             Verdict::Set(Reachability::Down, "heartbeat failure: gossip does not hear it")
         }
-        (None, Reachability::Ready) if leading_for >= FIRST_WORD => {
+        (Some(info), Reachability::Ready) if info.liveness == Liveness::Down => Verdict::Wait,
+        (None, Reachability::Ready) if settled >= FIRST_WORD => {
             Verdict::Set(Reachability::Down, "not heard of since the leader changed")
         }
         (None, Reachability::Ready) => Verdict::Wait,
@@ -132,5 +144,79 @@ async fn statuses(core: &Core, leadership: &Leadership) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::meta::Meta;
+    use swarm_model::node::{Availability, NodeDescription, NodeSpec, NodeStatus, Role};
+
+    const LIFE: u128 = 7;
+
+    fn node(reachability: Reachability) -> Node {
+        Node {
+            id: NodeId::from_raw(1),
+            meta: Meta::default(),
+            spec: NodeSpec {
+                role: Role::Worker,
+                availability: Availability::Active,
+                labels: BTreeMap::new(),
+            },
+            description: NodeDescription::default(),
+            status: NodeStatus {
+                reachability,
+                incarnation: Incarnation::from_raw(LIFE),
+                ..NodeStatus::default()
+            },
+            drain: None,
+        }
+    }
+
+    fn heard(said: Option<(Liveness, u128)>) -> MemberView {
+        let info = |(liveness, life)| MemberInfo {
+            addr: "127.0.0.1:1".parse().expect("valid"),
+            incarnation: Incarnation::from_raw(life),
+            liveness,
+            since: Instant::now(),
+        };
+        said.map(|said| (NodeId::from_raw(1), info(said)))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>()
+            .into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gossip_changes_the_record_only_when_it_is_not_behind_it() {
+        use Liveness::{Alive, Down as Gone, Suspect};
+        use Reachability::{Down, Ready, Unknown};
+        let check = |said, record, settled_s, expect: &str| {
+            let verdict = verdict(&node(record), &heard(said), Duration::from_secs(settled_s));
+            let got = match verdict {
+                Verdict::Same => "same",
+                Verdict::Wait => "wait",
+                Verdict::Set(Ready, _) => "ready",
+                Verdict::Set(Down, _) => "down",
+                Verdict::Set(Unknown, _) => "unknown",
+            };
+            assert_eq!(got, expect, "{said:?} {record} {settled_s}");
+        };
+        check(Some((Alive, LIFE)), Ready, 9, "same");
+        check(Some((Suspect, LIFE)), Ready, 9, "same");
+        check(Some((Gone, LIFE)), Ready, 0, "down");
+        check(Some((Gone, LIFE)), Down, 9, "same");
+        check(Some((Alive, LIFE)), Down, 0, "ready");
+        check(Some((Alive, LIFE)), Unknown, 0, "ready");
+        // Alive in a life that has not introduced itself yet: its session will say so.
+        check(Some((Alive, 8)), Down, 9, "same");
+        // It has just come back, and gossip still speaks of its former life.
+        check(Some((Gone, 8)), Ready, 0, "wait");
+        check(Some((Gone, 8)), Ready, 3, "down");
+        // Not heard of: a new leader, or a node that has just joined, gets some time.
+        check(None, Ready, 0, "wait");
+        check(None, Ready, 3, "down");
+        check(None, Down, 9, "same");
+        check(None, Unknown, 9, "same");
     }
 }
