@@ -65,8 +65,9 @@ pub(crate) async fn leave(core: &Arc<Core>, actor: Actor, force: bool) -> Result
 async fn depart(core: &Core, actor: &Actor) -> Result<(), ProposeError> {
     drain(core, actor).await?;
     if core.consensus.status_now().is_leader() {
-        let handed_over = core.consensus.transfer_leadership(None).await;
-        handed_over.map_err(|error| unavailable(&error))?;
+        // Nobody may be able to take over yet: the last voter has to bring in another one first.
+        let gone = give_up_vote(core, core.id).await;
+        gone.map_err(|reason| ProposeError::Unavailable { reason })?;
     }
     let started = Instant::now();
     let farewell = Farewell { actor: actor.clone(), request: RequestId::from_raw(core.draw()) };
@@ -112,10 +113,6 @@ async fn drain(core: &Core, actor: &Actor) -> Result<(), ProposeError> {
         tracing::warn!("leaving although tasks still run here");
     }
     Ok(())
-}
-
-fn unavailable(error: &swarm_raft::Error) -> ProposeError {
-    ProposeError::Unavailable { reason: error.to_string() }
 }
 
 /// Answers a leaving node: takes its vote, then its membership.

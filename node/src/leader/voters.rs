@@ -6,8 +6,8 @@ use std::time::Duration;
 use swarm_model::id::NodeId;
 use swarm_model::node::{Reachability, Role};
 use swarm_model::view::View;
-use swarm_raft::Status;
 use swarm_raft::membership::{Candidate, REPLACE_AFTER, choose_voters};
+use swarm_raft::{MAX_LEARNERS, Status};
 
 use crate::core::Core;
 
@@ -69,8 +69,11 @@ fn next_step(
     }
     let known: BTreeSet<NodeId> = group.voters.union(&group.learners).copied().collect();
     let gone = known.iter().find(|id| **id != me && view.removed_nodes.contains(*id));
-    if let Some(stranger) = view.nodes.keys().find(|id| !known.contains(id)) {
-        return Some(Step::Follow(*stranger));
+    let strangers = view.nodes.keys().filter(|id| !known.contains(id));
+    if group.learners.len() < MAX_LEARNERS
+        && let Some(stranger) = strangers.copied().next()
+    {
+        return Some(Step::Follow(stranger));
     }
     let candidates: Vec<_> = view
         .nodes
@@ -89,9 +92,14 @@ fn next_step(
     if voters.is_empty() || voters == group.voters {
         return gone.map(|id| Step::Drop(*id));
     }
-    // Hand over while there is somebody to hand over to; the last of the old voters votes itself out.
-    let stays = voters.contains(&me) || voters.is_disjoint(&group.voters);
-    if stays { Some(Step::Vote(voters)) } else { Some(Step::HandOver) }
+    if voters.contains(&me) {
+        return Some(Step::Vote(voters));
+    }
+    // Only a voter can take over the lead: without one the new voters come in beside this node first.
+    if voters.is_disjoint(&group.voters) {
+        return Some(Step::Vote(voters.into_iter().chain([me]).collect()));
+    }
+    Some(Step::HandOver)
 }
 
 async fn take(core: &Core, view: &View, step: &Step) -> Result<(), swarm_raft::Error> {
@@ -124,4 +132,121 @@ fn successor(core: &Core, view: &View) -> Option<NodeId> {
         .filter(|node| node.status.reachability == Reachability::Ready)
         .min_by_key(|node| lag.get(&node.id).copied().unwrap_or(u64::MAX))
         .map(|node| node.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use swarm_model::id::Incarnation;
+    use swarm_model::meta::{Meta, Revision, Term};
+    use swarm_model::node::{Availability, Node, NodeDescription, NodeSpec, NodeStatus};
+    use swarm_model::units::Timestamp;
+    use swarm_raft::Part;
+
+    const NOW: Timestamp = Timestamp::from_millis(100_000);
+
+    fn ids(raw: &[u128]) -> BTreeSet<NodeId> {
+        raw.iter().copied().map(NodeId::from_raw).collect()
+    }
+
+    /// A node by a word: `1m` a manager, `2w` a worker, `3m-40` a manager that is down for 40 s.
+    fn view(nodes: &str, removed: &[u128]) -> View {
+        let mut view = View::default();
+        for word in nodes.split_whitespace() {
+            let (name, down) = word.split_once('-').unwrap_or((word, ""));
+            let (id, role) = name.split_at(name.len() - 1);
+            let id = NodeId::from_raw(id.parse().expect("a number"));
+            let down: Option<u64> = down.parse().ok();
+            let node = Node {
+                id,
+                meta: Meta::default(),
+                spec: NodeSpec {
+                    role: if role == "m" { Role::Manager } else { Role::Worker },
+                    availability: Availability::Active,
+                    labels: BTreeMap::new(),
+                },
+                description: NodeDescription::default(),
+                status: NodeStatus {
+                    reachability: down.map_or(Reachability::Ready, |_| Reachability::Down),
+                    since: Timestamp::from_millis(100_000 - 1000 * down.unwrap_or(0)),
+                    incarnation: Incarnation::from_raw(1),
+                    ..NodeStatus::default()
+                },
+                drain: None,
+            };
+            view.nodes.insert(id, Arc::new(node));
+        }
+        view.removed_nodes = ids(removed).into_iter().collect();
+        view.cluster = Some(Arc::new(swarm_model::cluster::Cluster {
+            id: swarm_model::id::ClusterId::from_raw(1),
+            meta: Meta::default(),
+            spec: swarm_model::cluster::ClusterSpec::default(),
+            ca_certificate: Vec::new(),
+            tokens: Default::default(),
+            limited_tokens: BTreeMap::new(),
+        }));
+        view
+    }
+
+    fn group(voters: &[u128], learners: &[u128], joint: bool) -> Status {
+        Status {
+            part: Part::Leader,
+            term: Term(1),
+            leader: Some(NodeId::from_raw(1)),
+            last_log: Revision(1),
+            applied: Revision(1),
+            snapshot: None,
+            voters: ids(voters),
+            learners: ids(learners),
+            joint,
+            lag: BTreeMap::new(),
+            quorum_acked: None,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn the_group_follows_the_members_step_by_step() {
+        let check = |nodes, removed: &[u128], voters: &[u128], learners: &[u128], expect| {
+            let group = group(voters, learners, false);
+            let step = next_step(NodeId::from_raw(1), &view(nodes, removed), &group, NOW);
+            assert_eq!(step, expect, "{nodes} {voters:?} {learners:?}");
+        };
+        let follow = |id| Some(Step::Follow(NodeId::from_raw(id)));
+        let vote = |raw: &[u128]| Some(Step::Vote(ids(raw)));
+        let drop = |id| Some(Step::Drop(NodeId::from_raw(id)));
+        check("1m", &[], &[1], &[], None);
+        check("1m 2w", &[], &[1], &[], follow(2));
+        check("1m 2w", &[], &[1], &[2], None);
+        // One vote more would survive no more.
+        check("1m 2m", &[], &[1], &[2], None);
+        check("1m 2m 3m", &[], &[1], &[2], follow(3));
+        check("1m 2m 3m", &[], &[1], &[2, 3], vote(&[1, 2, 3]));
+        // A voter that is gone is replaced when it is gone for long and somebody can take over.
+        check("1m 2m 3m-40", &[], &[1, 2, 3], &[], None);
+        check("1m 2m 3m-20 4m", &[], &[1, 2, 3], &[4], None);
+        check("1m 2m 3m-40 4m", &[], &[1, 2, 3], &[4], vote(&[1, 2, 4]));
+        check("1m 2m", &[3], &[1, 2, 3], &[], vote(&[1]));
+        check("1m 2m", &[3], &[1], &[2, 3], drop(3));
+        // A demoted leader hands over to a voter; where there is none, one is made first.
+        check("1w 2m 3m 4m", &[], &[1, 2, 3], &[4], Some(Step::HandOver));
+        check("1w 2m", &[], &[1], &[2], vote(&[1, 2]));
+        check("1w 2m", &[], &[1, 2], &[], Some(Step::HandOver));
+    }
+
+    #[test]
+    fn nothing_is_begun_while_a_change_is_under_way() {
+        let view = view("1m 2w", &[]);
+        assert_eq!(next_step(NodeId::from_raw(1), &view, &group(&[1], &[], true), NOW), None);
+    }
+
+    #[test]
+    fn more_followers_than_the_group_takes_do_not_hold_up_its_voters() {
+        let nodes: String = (1..=40).map(|id| format!("{id}m ")).collect();
+        let learners: Vec<u128> = (2..=33).collect();
+        let step =
+            next_step(NodeId::from_raw(1), &view(&nodes, &[]), &group(&[1], &learners, false), NOW);
+        assert_eq!(step, Some(Step::Vote(ids(&[1, 2, 3, 4, 5]))));
+    }
 }
