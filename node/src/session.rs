@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use swarm_model::id::NodeId;
 use swarm_net::frame;
-use swarm_net::rpc::Method;
+use swarm_net::rpc::{Method, RefusalCode};
 use swarm_net::transport::{CallError, MessageStream};
 
 use crate::agent::session::OpenSession;
@@ -42,7 +42,20 @@ impl OpenSession for MeshSessions {
             addr: core.addr.to_string(),
         });
         if leader != core.id {
-            return core.transport.open(leader, Method::Session, hello, OPEN_DEADLINE);
+            return async move {
+                let opened =
+                    core.transport.open(leader, Method::Session, hello, OPEN_DEADLINE).await;
+                if let Err(CallError::Refused(refusal)) = &opened
+                    && refusal.code == RefusalCode::Removed
+                    && !core.consensus.view().removed_nodes.contains(&leader)
+                {
+                    // The removal itself may never reach a node that was cut off at once.
+                    tracing::warn!(peer = %leader, "this node was removed from the cluster");
+                    core.dismissed.cancel();
+                }
+                opened
+            }
+            .boxed();
         }
         async move {
             let (ours, theirs) = MessageStream::pair(LOCAL_MESSAGES);

@@ -10,6 +10,7 @@ use swarm_net::frame;
 use swarm_net::transport::{CallError, MessageReceiver, MessageSender, MessageStream};
 use swarm_raft::Status;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Urgency};
@@ -21,6 +22,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// See [`RETRY_MIN`].
 const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// A session that held so long was a good one.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How a session is opened: over the mesh, or straight to this node's own leader loop.
 pub trait OpenSession: Send + Sync + 'static {
@@ -43,7 +47,7 @@ pub async fn run(
             let Ok(Some(now)) = known.map(|status| status.leader) else { return };
             match opener.open(now).await {
                 Ok(stream) => {
-                    pause = RETRY_MIN;
+                    let opened = Instant::now();
                     board.tell_all();
                     let (up, down) = stream.split();
                     tokio::select! {
@@ -51,6 +55,11 @@ pub async fn run(
                         () = listen(down, &inputs) => {}
                         _ = status.wait_for(|status| status.leader != Some(now)) => {}
                     }
+                    // One that breaks at once is no better than none.
+                    pause = match opened.elapsed() >= SETTLED {
+                        true => RETRY_MIN,
+                        false => (pause * 2).min(RETRY_MAX),
+                    };
                 }
                 Err(error) => {
                     tracing::debug!(peer = %now, %error, "no session with the leader");
