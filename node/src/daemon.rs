@@ -129,7 +129,27 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
         return Err(DaemonError::MixedUp { dir });
     }
     let tasks = TaskGroup::new();
-    let (node, mesh) = start(&dir, config, identity, &tasks).await?;
+    let ended = serve(&dir, config, identity, &tasks, stop).await;
+    // A life that failed to start must not keep the port and the tables from the next one.
+    for task in tasks.shutdown(SHUTDOWN).await {
+        tracing::warn!(task, "did not end in time");
+    }
+    if matches!(ended, Ok(Ended::Left)) {
+        end_tasks(&dir).await;
+        setup::clear(&dir).map_err(io_error(format!("empty {}", dir.display())))?;
+    }
+    ended
+}
+
+/// Starts the node, serves, and stops it; `tasks` may still run afterwards.
+async fn serve(
+    dir: &Path,
+    config: NodeConfig,
+    identity: Identity,
+    tasks: &TaskGroup,
+    stop: &CancellationToken,
+) -> Result<Ended, DaemonError> {
+    let (node, mesh) = start(dir, config, identity, tasks).await?;
     let pid_file = dir.join(PID_FILE);
     let pid = std::process::id().to_string();
     fs::write(&pid_file, pid).map_err(io_error(format!("write {}", pid_file.display())))?;
@@ -153,14 +173,7 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
         core.consensus.shutdown().await;
     }
     mesh.close().await;
-    for task in tasks.shutdown(SHUTDOWN).await {
-        tracing::warn!(task, "did not end in time");
-    }
     drop(fs::remove_file(&pid_file));
-    if matches!(ended, Ok(Ended::Left)) {
-        end_tasks(&dir).await;
-        setup::clear(&dir).map_err(io_error(format!("empty {}", dir.display())))?;
-    }
     ended
 }
 
