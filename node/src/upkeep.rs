@@ -185,6 +185,10 @@ pub(crate) fn serve_keys(core: &Core) -> Result<Bytes, Refusal> {
 /// # Errors
 /// When this node cannot sign.
 pub(crate) fn serve_renewal(core: &Core, from: Peer, request: &[u8]) -> Result<Bytes, Refusal> {
+    // A deposed leader may not have heard yet of a role that was taken away.
+    if !core.consensus.status_now().is_leader() {
+        return Err(Refusal::new(RefusalCode::NotLeader, "this node does not lead"));
+    }
     sign(core, from.node_id, request)
         .map(Bytes::from)
         .map_err(|reason| Refusal::new(RefusalCode::Unavailable, reason))
