@@ -1,12 +1,13 @@
 //! The agent's main loop: takes the leader's messages and the ends of tasks, one at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_model::assignment::{Assignment, AssignmentMessage, Generation};
 use swarm_model::id::TaskId;
 use swarm_model::task::TaskStatus;
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::view::View;
 use swarm_state::store::AgentWrite;
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +81,8 @@ impl Agent {
     async fn assign(&mut self, changed: Vec<Assignment>) {
         let mut writes = Vec::new();
         let mut begin = Vec::new();
+        let mut fresh = Vec::new();
+        self.await_configs(&changed).await;
         for assignment in changed {
             let task = assignment.task;
             if let Some(entry) = self.entries.get_mut(&task) {
@@ -92,18 +95,18 @@ impl Agent {
                 begin.push(task);
                 continue;
             }
-            let configs = self.configs(&assignment).await;
+            let configs = self.configs(&assignment);
             let record = Record { assignment, configs, ended: None };
             writes.push(AgentWrite::Put(task, record.encode()));
             let life = Life::Held(super::Beginning::Fresh);
             self.entries.insert(task, Entry { record, life, forgotten: false });
-            begin.push(task);
+            fresh.push(task);
         }
         if !self.write(writes).await {
-            self.refuse(begin);
-            return;
+            self.refuse(fresh);
+            fresh = Vec::new();
         }
-        for task in begin {
+        for task in begin.into_iter().chain(fresh) {
             self.release(Some(task));
         }
     }
@@ -111,33 +114,37 @@ impl Agent {
     /// Says that new tasks cannot be kept here, so that they go elsewhere.
     fn refuse(&mut self, tasks: Vec<TaskId>) {
         for task in tasks {
-            if matches!(self.entries.get(&task), Some(Entry { life: Life::Held(_), .. })) {
-                self.entries.remove(&task);
+            if let Some(entry) = self.entries.get_mut(&task) {
                 let now = self.options.clock.now();
                 let status = TaskStatus::new(ObservedState::Failed, now, "not accepted");
                 let error = "the node cannot keep assignments: its disk is full or broken".into();
-                self.options.board.post(task, TaskStatus { error, ..status });
+                let end = TaskStatus { error, ..status };
+                // It stays known until the leader forgets it: part of it may be on the disk.
+                entry.life = Life::Ended;
+                entry.record.ended = Some(end.clone());
+                self.options.board.post(task, end);
             }
         }
     }
 
-    /// The contents of the configs that `assignment` names, from this node's replica.
-    async fn configs(&mut self, assignment: &Assignment) -> Configs {
-        let wanted = &assignment.configs;
+    /// Waits until the replica has all configs that `assignments` name: once for all of them, since
+    /// nothing else is done meanwhile.
+    async fn await_configs(&self, assignments: &[Assignment]) {
         let mut views = self.options.views.clone();
-        let complete = views.wait_for(|view| {
-            wanted.iter().all(|(id, version)| {
-                view.configs.get(id).is_some_and(|config| config.meta.version >= *version)
-            })
-        });
-        match tokio::time::timeout(CONFIG_PATIENCE, complete).await {
-            Ok(Ok(view)) => wanted
-                .keys()
-                .filter_map(|id| view.configs.get(id))
-                .map(|config| (config.id, config.spec.data.clone()))
-                .collect(),
-            Ok(Err(_)) | Err(_) => BTreeMap::new(),
+        let complete = views.wait_for(|view| assignments.iter().all(|it| has_configs(view, it)));
+        if tokio::time::timeout(CONFIG_PATIENCE, complete).await.is_err() {
+            tracing::warn!("a config has not reached this node in time");
         }
+    }
+
+    /// The contents of the configs that `assignment` names, if this node's replica has them all.
+    fn configs(&self, assignment: &Assignment) -> Configs {
+        let view = self.options.views.borrow();
+        if !has_configs(&view, assignment) {
+            return Configs::new();
+        }
+        let configs = assignment.configs.keys().filter_map(|id| view.configs.get(id));
+        configs.map(|config| (config.id, config.spec.data.clone())).collect()
     }
 
     /// Ends and clears away what the leader does not name any more.
@@ -158,4 +165,11 @@ impl Agent {
         }
         self.clear(clear).await;
     }
+}
+
+/// Whether `view` holds every config of `assignment`, as new as the leader meant.
+fn has_configs(view: &View, assignment: &Assignment) -> bool {
+    assignment.configs.iter().all(|(id, version)| {
+        view.configs.get(id).is_some_and(|config| config.meta.version >= *version)
+    })
 }

@@ -9,6 +9,8 @@ mod record;
 pub mod resources;
 pub mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -206,7 +208,8 @@ impl Agent {
         let actor = self.options.actor(&entry.record, desired);
         let ended = self.ended.0.clone();
         let clock = self.options.clock.clone();
-        self.options.tasks.spawn("task actor", async move {
+        let cancel = self.options.tasks.token();
+        let life = async move {
             let end = match actor {
                 Ok(actor) => actor.run(beginning).await,
                 Err(reason) => {
@@ -218,6 +221,10 @@ impl Agent {
             };
             // The agent is gone only when the daemon ends.
             drop(ended.send((task, end)).await);
+        };
+        // The daemon's end is not the task's: the next life adopts it.
+        self.options.tasks.spawn("task actor", async move {
+            cancel.run_until_cancelled(life).await.unwrap_or_default();
         });
     }
 
@@ -241,6 +248,8 @@ impl Agent {
 
     /// Removes everything of ended tasks but their logs.
     async fn clear(&mut self, tasks: Vec<TaskId>) {
+        // First the record: a task that has ended must not start again after a restart.
+        self.write(tasks.iter().copied().map(AgentWrite::Remove).collect()).await;
         for task in &tasks {
             let Some(entry) = self.entries.remove(task) else { continue };
             if let Some(runtime) = self.options.runtime_of(&entry.record.assignment)
@@ -250,7 +259,6 @@ impl Agent {
             }
             self.options.board.forget(*task);
         }
-        self.write(tasks.into_iter().map(AgentWrite::Remove).collect()).await;
     }
 
     /// Writes to the table. A full or broken disk must not stop what runs: it is said, and the next

@@ -125,6 +125,8 @@ impl TaskActor {
         self.board.post(task, running);
         let runtime = self.runtime.clone();
         tokio::select! {
+            // An end that was not asked for counts as such, even if a stop comes at the same time.
+            biased;
             exit = runtime.wait(task) => self.ended(exit, None),
             () = self.wait_for(DesiredState::Shutdown) => {
                 let stopped = self.stop().await;
@@ -142,7 +144,10 @@ impl TaskActor {
                 Ok(()) => return "stopped",
                 Err(failure) => {
                     tracing::warn!(task_id = %task, error = %failure, "cannot stop the task, retrying");
-                    tokio::time::sleep(STOP_RETRY).await;
+                    let ended = self.runtime.wait(task);
+                    if tokio::time::timeout(STOP_RETRY, ended).await.is_ok() {
+                        return "stopped";
+                    }
                 }
             }
         }
