@@ -162,6 +162,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         tasks: parts.tasks,
         work: parts.work,
         dismissed: CancellationToken::new(),
+        broken_disk: CancellationToken::new(),
     });
     parts.router.serve(core.clone());
     core.tasks.spawn("event feed", feed(core.clone(), news));
@@ -188,6 +189,7 @@ async fn start_agent(
         board: board.clone(),
         views: core.consensus.views(),
         clock: core.clock.clone(),
+        broken_disk: core.broken_disk.clone(),
         tasks: core.tasks.clone(),
         work: core.work,
     })

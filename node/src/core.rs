@@ -71,6 +71,8 @@ pub struct Core {
     pub work: Work,
     /// Set when this node no longer belongs to the cluster: the daemon ends, tasks and all.
     pub dismissed: CancellationToken,
+    /// Set when the disk failed in a way that only a new start can mend.
+    pub broken_disk: CancellationToken,
 }
 
 impl std::fmt::Debug for Core {

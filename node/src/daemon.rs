@@ -164,6 +164,9 @@ async fn serve(
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(Ended::Stopped),
         () = core.dismissed.cancelled() => Ok(Ended::Left),
+        () = core.broken_disk.cancelled() => Err(DaemonError::Fault {
+            reason: "a sync of this node's tables failed".to_owned(),
+        }),
         fault = fault => Err(DaemonError::Fault {
             reason: fault.ok().and_then(|s| s.fault.clone()).unwrap_or_default(),
         }),

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use swarm_model::cluster::Cluster;
-use swarm_model::command::{NewNode, Op};
-use swarm_model::id::{ClusterId, NodeId, TokenId};
+use swarm_model::command::{Actor, NewNode, Op};
+use swarm_model::id::{ClusterId, NodeId, RequestId, TokenId};
 use swarm_model::node::{Availability, NodeDescription, NodeSpec, Role};
+use swarm_model::outcome::Done;
 use swarm_model::units::Timestamp;
 use swarm_net::ca::JoinToken;
 use swarm_net::frame;
@@ -98,15 +99,15 @@ pub async fn serve(core: Arc<Core>, from: SocketAddr, body: Bytes) -> Result<Byt
         addr.set_ip(from.ip());
     }
     let validity = Duration::from_millis(cluster.spec.cert_expiry_ms);
-    let node_id = NodeId::from_raw(core.draw());
+    let spec = NodeSpec { role, availability: request.availability, labels: BTreeMap::new() };
+    let (description, addr_text) = (request.description, addr.to_string());
+    let id = NodeId::from_raw(core.draw());
+    let node = NewNode { id, spec, description, addr: addr_text, token };
+    let node_id = add(&core, request_of(&request.certificate_request), node).await?;
     let certificate = keys
         .root
         .issue(&request.certificate_request, node_id, role, core.clock.now(), validity)
         .map_err(|error| refuse(RefusalCode::Invalid, error.to_string()))?;
-    let spec = NodeSpec { role, availability: request.availability, labels: BTreeMap::new() };
-    let (description, addr_text) = (request.description, addr.to_string());
-    let node = NewNode { id: node_id, spec, description, addr: addr_text, token };
-    add(&core, node).await?;
     let mut peers: Peers = view
         .nodes
         .values()
@@ -182,10 +183,22 @@ fn open_token(
     }
 }
 
-async fn add(core: &Core, node: NewNode) -> Result<(), Refusal> {
-    match core.consensus.propose(&core.own_command(Op::AddNode(node))).await {
+/// A join that is asked again with the same key is the same join: it makes no second member and
+/// takes no second use of its token.
+fn request_of(certificate_request: &[u8]) -> RequestId {
+    let hashed = digest(&SHA256, certificate_request);
+    let bits = hashed.as_ref().iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+    RequestId::from_raw(bits)
+}
+
+/// Adds the member; gives the id that it has.
+async fn add(core: &Core, request: RequestId, node: NewNode) -> Result<NodeId, Refusal> {
+    let actor = Actor { node: core.id, uid: None };
+    let command = core.command_of(actor, request, Op::AddNode(node));
+    match core.consensus.propose(&command).await {
         Ok(applied) => match applied.outcome {
-            Ok(_) => Ok(()),
+            Ok(Done::Node(id, _)) => Ok(id),
+            Ok(other) => Err(refuse(RefusalCode::Internal, format!("not a member: {other:?}"))),
             Err(rejection) => Err(refuse(RefusalCode::Invalid, rejection.to_string())),
         },
         Err(Error::NotLeader { leader }) => Err(elsewhere(core, leader)),
