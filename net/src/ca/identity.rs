@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_certificates_of_a_kind_are_equally_long() {
+        let length = |_| {
+            let root = root(5);
+            let node = identity(&root, 9, Role::Worker);
+            (root.cert_der().len(), node.cert_der().len(), node.key().pkcs8().len())
+        };
+        let lengths: std::collections::BTreeSet<_> = (0..200).map(length).collect();
+        assert_eq!(lengths.len(), 1, "a simulation would not replay: {lengths:?}");
+    }
+
+    #[test]
     fn an_identity_survives_its_file() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let saved = identity(&root(5), 9, Role::Worker);

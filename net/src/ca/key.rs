@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ED25519, PublicKeyData};
 use ring::hmac;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// An ECDSA P-256 key pair, kept as PKCS #8. Its debug form shows nothing.
+/// An Ed25519 key pair, kept as PKCS #8. Its debug form shows nothing.
+///
+/// Ed25519 because its keys and signatures have one length: what carries certificates is as long in each
+/// run, so a simulation replays exactly although keys are random.
 #[derive(Clone)]
 pub struct NodeKey {
     pkcs8: Zeroizing<Vec<u8>>,
@@ -21,7 +24,7 @@ impl NodeKey {
     /// # Errors
     /// When the system gives no randomness.
     pub fn generate() -> Result<Self, Error> {
-        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        let pair = KeyPair::generate_for(&PKCS_ED25519)
             .map_err(|error| Error::certificate("new key", error))?;
         Ok(Self { pkcs8: Zeroizing::new(pair.serialize_der()) })
     }
@@ -29,7 +32,7 @@ impl NodeKey {
     /// Reads a PKCS #8 key.
     ///
     /// # Errors
-    /// When it is no ECDSA P-256 key.
+    /// When it is no Ed25519 key.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, Error> {
         let key = Self { pkcs8: Zeroizing::new(pkcs8.to_vec()) };
         key.pair().map(|_usable| key)
@@ -68,7 +71,7 @@ impl NodeKey {
 
     pub(super) fn pair(&self) -> Result<KeyPair, Error> {
         let pkcs8 = PrivatePkcs8KeyDer::from(&self.pkcs8[..]);
-        KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
+        KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519)
             .map_err(|error| Error::certificate("private key", error))
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use ring::digest::{SHA256, digest as hash};
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use swarm_model::id::{ClusterId, NodeId};
 use swarm_model::node::Role;
@@ -50,6 +51,7 @@ impl Root {
         let mut params = CertificateParams::default();
         params.not_before = moment(now)? - CLOCK_SKEW;
         params.not_after = moment(now.after(CA_VALIDITY))?;
+        params.serial_number = Some(serial()?);
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "swarm-ca");
         params.distinguished_name.push(DnType::OrganizationName, cluster_id.to_string());
@@ -90,7 +92,7 @@ impl Root {
     /// `validity` after it. Names in the request count for nothing.
     ///
     /// # Errors
-    /// When the request is malformed, not signed by its key, or no ECDSA P-256 request.
+    /// When the request is malformed, not signed by its key, or no Ed25519 request.
     pub fn issue(
         &self,
         request: &[u8],
@@ -103,12 +105,13 @@ impl Root {
         let request =
             CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
                 .map_err(|error| Error::certificate(REQUEST, error))?;
-        if *request.public_key.algorithm() != rcgen::PKCS_ECDSA_P256_SHA256 {
-            return Err(Error::certificate(REQUEST, "its key is not of the kind ECDSA P-256"));
+        if *request.public_key.algorithm() != rcgen::PKCS_ED25519 {
+            return Err(Error::certificate(REQUEST, "its key is not of the kind Ed25519"));
         }
         let mut params = CertificateParams::default();
         params.not_before = moment(now)? - CLOCK_SKEW;
         params.not_after = moment(now.after(validity))?;
+        params.serial_number = Some(serial()?);
         let name = super::server_name(node_id);
         let name = name.try_into().map_err(|error| Error::certificate(REQUEST, error))?;
         params.subject_alt_names = vec![SanType::DnsName(name)];
@@ -171,6 +174,18 @@ impl fmt::Debug for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Root").field("cluster_id", &self.cluster_id).finish_non_exhaustive()
     }
+}
+
+/// A random serial number. Its first byte keeps it positive and all of them equally long.
+fn serial() -> Result<SerialNumber, Error> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_unspecified| {
+        Error::certificate("serial number", "the system gives no randomness")
+    })?;
+    if let Some(first) = bytes.first_mut() {
+        *first = 0x40 | (*first & 0x3f);
+    }
+    Ok(SerialNumber::from(bytes.to_vec()))
 }
 
 fn moment(at: Timestamp) -> Result<OffsetDateTime, Error> {
