@@ -4,7 +4,7 @@ use swarm_model::id::TaskId;
 
 use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
-use super::{Error, MAX_VALUE};
+use super::{Error, MAX_VALUE, Table};
 
 const PREFIX: u8 = b'a';
 
@@ -35,9 +35,9 @@ impl AgentTable {
     }
 
     fn open(&self, task: TaskId, bytes: &[u8]) -> Result<Vec<u8>, Error> {
-        codec::open(Kind::Agent, bytes)
-            .map(<[u8]>::to_vec)
-            .map_err(|what| Error::damaged(self.kv.dir(), 0, format!("task {task}: {what}")))
+        codec::open(Kind::Agent, bytes).map(<[u8]>::to_vec).map_err(|what| {
+            Error::damaged(Table::Agent, self.kv.dir(), 0, format!("task {task}: {what}"))
+        })
     }
 
     /// The record of one task.
@@ -56,7 +56,7 @@ impl AgentTable {
         let mut records = Vec::new();
         for (key, bytes) in self.kv.scan(&[PREFIX]) {
             let raw: [u8; 16] = key[1..].try_into().map_err(|_length| {
-                Error::damaged(self.kv.dir(), 0, "an agent key is not a task id")
+                Error::damaged(Table::Agent, self.kv.dir(), 0, "an agent key is not a task id")
             })?;
             let task = TaskId::from_raw(u128::from_be_bytes(raw));
             records.push((task, self.open(task, &bytes)?));

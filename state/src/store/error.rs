@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use swarm_model::id::{ClusterId, NodeId};
 
+use super::harm::{Harm, Table};
+
 /// What went wrong in a table. Unless a variant says otherwise, nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,12 +38,11 @@ pub enum Error {
         /// The system's reason at that time.
         why: String,
     },
-    /// Stored bytes are not what was written.
-    #[error(
-        "{file} is damaged at byte {offset}: {what}; nothing was changed. Remove this node from \
-         the cluster and join it again with an empty data directory"
-    )]
+    /// Stored bytes are not what was written. Nothing was changed.
+    #[error("{file} ({table}) is damaged at byte {offset}: {what}; {}", table.advice())]
     Damaged {
+        /// Whose file it is.
+        table: Table,
         /// The damaged file.
         file: PathBuf,
         /// Where, in bytes from its start.
@@ -49,18 +50,20 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
-    /// The log ends before a record that was once durable: an old copy, or a disk that lied.
+    /// A table is older than the others know it was: an old copy, or a disk that lied. Nothing was
+    /// changed.
     #[error(
-        "the log in {dir} ends at {found}, but record {expected} was durable here once: the \
-         folder is an old copy or the disk lost writes. Remove this node from the cluster and \
-         join it again with an empty data directory"
+        "{file} ({table}) ends at {found}, but {expected} was durable here once: it is an old copy \
+         or the disk lost writes; {}", table.advice()
     )]
     RolledBack {
-        /// The log's folder.
-        dir: PathBuf,
-        /// The durable record, as `index (term n)`.
+        /// The table that went back.
+        table: Table,
+        /// Its file or folder.
+        file: PathBuf,
+        /// What it must hold.
         expected: String,
-        /// What is there, in the same form.
+        /// What it holds.
         found: String,
     },
     /// Another process holds the data directory.
@@ -121,6 +124,14 @@ pub enum Error {
     },
 }
 
+/// Whether the device itself, not the file system's rules, refused.
+fn is_disk_error(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const EUCLEAN: i32 = 117;
+    const EROFS: i32 = 30;
+    matches!(error.raw_os_error(), Some(EIO | EUCLEAN | EROFS))
+}
+
 fn holder(pid: &Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
@@ -135,8 +146,44 @@ impl Error {
         }
     }
 
-    pub(crate) fn damaged(file: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self::Damaged { file: file.to_owned(), offset, what: what.into() }
+    pub(crate) fn damaged(table: Table, file: &Path, offset: u64, what: impl Into<String>) -> Self {
+        Self::Damaged { table, file: file.to_owned(), offset, what: what.into() }
+    }
+
+    /// What it means for the node as a whole.
+    pub fn harm(&self) -> Harm {
+        match self {
+            Self::Damaged { table, .. } | Self::RolledBack { table, .. } => table.harm(),
+            Self::Poisoned { .. } => Harm::Disk,
+            Self::Io { source, .. } if is_disk_error(source) => Harm::Disk,
+            Self::DiskFull { .. } => Harm::Full,
+            Self::Io { .. }
+            | Self::InUse { .. }
+            | Self::OtherFormat { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::TooLarge { .. }
+            | Self::NotNext { .. }
+            | Self::Absent { .. } => Harm::Nothing,
+        }
+    }
+
+    /// The store's error that an error of another kind carries, if it does: what went through
+    /// [`io::Error`] and other wrappers is found again.
+    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return Some(found);
+            }
+            // An `io::Error` is transparent: its `source` skips what it wraps.
+            let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            next = match wrapped {
+                Some(wrapped) => Some(wrapped),
+                None => error.source(),
+            };
+        }
+        None
     }
 }
 

@@ -6,7 +6,7 @@ use swarm_model::id::{ClusterId, NodeId};
 
 use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
-use super::{Error, Position};
+use super::{Error, Position, Table};
 
 /// The newest format of the data directory.
 pub const FORMAT: u32 = 1;
@@ -41,16 +41,16 @@ impl MetaTable {
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let Some(bytes) = self.kv.get(key) else { return Ok(None) };
-        codec::open(Kind::Meta, &bytes)
-            .map(|value| Some(value.to_vec()))
-            .map_err(|what| Error::damaged(self.kv.dir(), 0, format!("metadata: {what}")))
+        codec::open(Kind::Meta, &bytes).map(|value| Some(value.to_vec())).map_err(|what| {
+            Error::damaged(Table::Votes, self.kv.dir(), 0, format!("metadata: {what}"))
+        })
     }
 
     fn words<const N: usize>(&self, key: &[u8]) -> Result<Option<[u8; N]>, Error> {
         let Some(value) = self.value(key)? else { return Ok(None) };
         value.try_into().map(Some).map_err(|value: Vec<u8>| {
             let what = format!("metadata of {} bytes instead of {N}", value.len());
-            Error::damaged(self.kv.dir(), 0, what)
+            Error::damaged(Table::Votes, self.kv.dir(), 0, what)
         })
     }
 

@@ -3,9 +3,9 @@
 //! Rule: a program reads format N and N-1. A step rewrites one table and then sets the format, so
 //! that a crash in between repeats the step.
 
-use super::Error;
 use super::kv::Kv;
 use super::meta::{FORMAT, MetaTable};
+use super::{Error, Table};
 
 /// Checks the format, and sets it in a new directory.
 pub(super) fn migrate(kv: &Kv, meta: &MetaTable) -> Result<(), Error> {
@@ -14,6 +14,11 @@ pub(super) fn migrate(kv: &Kv, meta: &MetaTable) -> Result<(), Error> {
         Some(found) => Err(Error::OtherFormat { path: kv.dir().to_owned(), found, known: FORMAT }),
         // Set before anything else is written: without it only an unfinished first start is here.
         None if kv.scan(b"").is_empty() => meta.set_format(FORMAT),
-        None => Err(Error::damaged(kv.dir(), 0, "the format of the data directory is missing")),
+        None => Err(Error::damaged(
+            Table::Votes,
+            kv.dir(),
+            0,
+            "the format of the data directory is missing",
+        )),
     }
 }

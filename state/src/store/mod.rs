@@ -8,6 +8,7 @@ mod agent_tasks;
 mod codec;
 pub mod disk;
 mod error;
+mod harm;
 mod kv;
 mod log;
 mod meta;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use agent_tasks::{AgentTable, AgentWrite};
 pub use error::Error;
+pub use harm::{Harm, Table};
 pub use kv::{Kv, Write};
 pub use log::{LogOptions, LogReader, LogTable, Record, SyncHandle};
 pub use meta::{FORMAT, Identity, MetaTable};
@@ -99,12 +101,12 @@ impl Store {
         let folder = dir.join(FOLDER);
         let (kv_dir, log_dir, snapshot_dir) =
             (folder.join("kv"), folder.join("log"), folder.join("snapshots"));
-        let kv = Kv::open(disk.clone(), &kv_dir)?;
+        let kv = Kv::open(disk.clone(), &kv_dir, Table::Votes)?;
         if kv.is_fresh() {
             for dir in [&log_dir, &snapshot_dir] {
                 if !disk.list(dir).map_err(Error::io("list", dir))?.is_empty() {
                     let what = format!("it is missing, though {} is not empty", dir.display());
-                    return Err(Error::damaged(&kv_dir, 0, what));
+                    return Err(Error::damaged(Table::Votes, &kv_dir, 0, what));
                 }
             }
         }
@@ -113,7 +115,7 @@ impl Store {
         let snapshots = SnapshotTable::open(disk.clone(), &snapshot_dir)?;
         if snapshots.is_empty() && meta.last_purged()?.is_some() {
             let what = "no snapshot is here, though the log it replaced was purged";
-            return Err(Error::damaged(&snapshot_dir, 0, what));
+            return Err(Error::damaged(Table::Snapshots, &snapshot_dir, 0, what));
         }
         let log = LogTable::open(disk, &log_dir, meta.clone(), options)?;
         let (vote, agent_tasks) = (VoteTable::new(kv.clone()), AgentTable::new(kv));

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
 use super::disk::{Disk, DiskFile};
 use super::record::{self, HEADER, Head, Header, HeaderBytes, Stored};
+use super::{Error, Table};
 
 /// How a file's records end.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,19 +37,27 @@ pub(crate) struct Walk {
     pub(crate) end: End,
 }
 
+/// The first bytes of a table's files.
+pub(crate) fn magic(table: Table) -> [u8; 8] {
+    match table {
+        Table::Log => *b"swarmlog",
+        Table::Votes | Table::Agent | Table::Snapshots => *b"swarm-kv",
+    }
+}
+
 /// The name of the file with this epoch.
 pub(crate) fn name(epoch: u64) -> String {
     format!("{epoch:016x}.seg")
 }
 
 /// The epochs of the files in `dir`, ascending.
-pub(crate) fn epochs(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, Error> {
+pub(crate) fn epochs(disk: &dyn Disk, dir: &Path, table: Table) -> Result<Vec<u64>, Error> {
     let names = disk.list(dir).map_err(Error::io("list", dir))?;
     let mut epochs = Vec::new();
     for name in names {
         if let Some(digits) = name.strip_suffix(".seg") {
             let epoch = u64::from_str_radix(digits, 16).map_err(|_digits| {
-                Error::damaged(&dir.join(&name), 0, "this name is not one of a segment")
+                Error::damaged(table, &dir.join(&name), 0, "this name is not one of a segment")
             })?;
             epochs.push(epoch);
         }
@@ -73,24 +81,24 @@ pub(crate) struct Found {
 pub(crate) fn read_header(
     disk: &dyn Disk,
     dir: &Path,
-    magic: [u8; 8],
+    table: Table,
     epoch: u64,
 ) -> Result<Option<Header>, Error> {
     let path = dir.join(name(epoch));
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let mut bytes = [0; HEADER];
     let read = file.read_at(0, &mut bytes).map_err(Error::io("read", &path))?;
-    judge(Header::decode(&bytes[..read], magic, epoch), &path)
+    judge(Header::decode(&bytes[..read], magic(table), epoch), table, &path)
 }
 
-fn judge(header: HeaderBytes, path: &Path) -> Result<Option<Header>, Error> {
+fn judge(header: HeaderBytes, table: Table, path: &Path) -> Result<Option<Header>, Error> {
     match header {
         HeaderBytes::Valid(header) => Ok(Some(header)),
         HeaderBytes::Torn => Ok(None),
         HeaderBytes::OtherFormat(found) => {
             Err(Error::OtherFormat { path: path.to_owned(), found, known: record::FORMAT })
         }
-        HeaderBytes::Damaged(what) => Err(Error::damaged(path, 0, what)),
+        HeaderBytes::Damaged(what) => Err(Error::damaged(table, path, 0, what)),
     }
 }
 
@@ -99,13 +107,13 @@ impl Found {
     pub(crate) fn read(
         disk: &dyn Disk,
         dir: &Path,
-        magic: [u8; 8],
+        table: Table,
         epoch: u64,
     ) -> Result<Self, Error> {
         let path = dir.join(name(epoch));
         let file = disk.open(&path).map_err(Error::io("open", &path))?;
         let bytes = super::disk::read_all(&*file).map_err(Error::io("read", &path))?;
-        let header = judge(Header::decode(&bytes, magic, epoch), &path)?;
+        let header = judge(Header::decode(&bytes, magic(table), epoch), table, &path)?;
         Ok(Self { path, file, bytes, epoch, header })
     }
 

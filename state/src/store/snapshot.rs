@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use crc32c::{crc32c, crc32c_append};
 
-use super::Error;
 use super::disk::{Disk, DiskFile};
+use super::{Error, Table};
 
 /// The newest format of a snapshot file.
 const FORMAT: u32 = 1;
@@ -38,7 +38,12 @@ impl SnapshotTable {
         for name in disk.list(dir).map_err(Error::io("list", dir))? {
             if let Some(digits) = name.strip_suffix(".snap") {
                 numbers.push(u64::from_str_radix(digits, 16).map_err(|_digits| {
-                    Error::damaged(&dir.join(&name), 0, "this name is not one of a snapshot")
+                    Error::damaged(
+                        Table::Snapshots,
+                        &dir.join(&name),
+                        0,
+                        "this name is not one of a snapshot",
+                    )
                 })?);
             } else {
                 let path = dir.join(name);
@@ -224,7 +229,12 @@ impl SnapshotReader {
         let from = to_u64(HEAD + self.meta.len()) + offset;
         let read = self.file.read_at(from, &mut bytes).map_err(Error::io("read", &self.path))?;
         if read < bytes.len() {
-            return Err(Error::damaged(&self.path, from, "the file is too short"));
+            return Err(Error::damaged(
+                Table::Snapshots,
+                &self.path,
+                from,
+                "the file is too short",
+            ));
         }
         Ok(bytes)
     }
@@ -236,7 +246,12 @@ impl SnapshotReader {
     pub fn read_all(&self) -> Result<Vec<u8>, Error> {
         let bytes = self.read(0, usize::try_from(self.length).unwrap_or(usize::MAX))?;
         if crc32c(&bytes) != self.crc {
-            return Err(Error::damaged(&self.path, 0, "the checksum of its body does not fit"));
+            return Err(Error::damaged(
+                Table::Snapshots,
+                &self.path,
+                0,
+                "the checksum of its body does not fit",
+            ));
         }
         Ok(bytes)
     }
@@ -247,7 +262,12 @@ fn check(path: PathBuf, file: Arc<dyn DiskFile>) -> Result<SnapshotReader, Error
     let mut head = [0; HEAD];
     let read = file.read_at(0, &mut head).map_err(Error::io("read", &path))?;
     if read < HEAD || head[..8] != MAGIC {
-        return Err(Error::damaged(&path, 0, "it does not begin like a snapshot"));
+        return Err(Error::damaged(
+            Table::Snapshots,
+            &path,
+            0,
+            "it does not begin like a snapshot",
+        ));
     }
     let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let length = u64::from(word(16)) | (u64::from(word(20)) << 32);
@@ -255,7 +275,12 @@ fn check(path: PathBuf, file: Arc<dyn DiskFile>) -> Result<SnapshotReader, Error
     let mut meta = vec![0; meta_length];
     let read = file.read_at(to_u64(HEAD), &mut meta).map_err(Error::io("read", &path))?;
     if read < meta.len() || crc32c_append(crc32c(&head[..28]), &meta) != word(28) {
-        return Err(Error::damaged(&path, 0, "the checksum of its head does not fit"));
+        return Err(Error::damaged(
+            Table::Snapshots,
+            &path,
+            0,
+            "the checksum of its head does not fit",
+        ));
     }
     if word(8) != FORMAT {
         return Err(Error::OtherFormat { path, found: word(8), known: FORMAT });
@@ -263,7 +288,7 @@ fn check(path: PathBuf, file: Arc<dyn DiskFile>) -> Result<SnapshotReader, Error
     let body = to_u64(HEAD + meta_length);
     let size = file.size().map_err(Error::io("read", &path))?;
     if size != body + length {
-        return Err(Error::damaged(&path, size, "its length does not fit"));
+        return Err(Error::damaged(Table::Snapshots, &path, size, "its length does not fit"));
     }
     let reader = SnapshotReader { path, file, meta, length, crc: word(24) };
     let (mut crc, mut offset) = (0, 0);
@@ -273,7 +298,12 @@ fn check(path: PathBuf, file: Arc<dyn DiskFile>) -> Result<SnapshotReader, Error
         offset += to_u64(bytes.len());
     }
     if crc != reader.crc {
-        return Err(Error::damaged(&reader.path, body, "the checksum of its body does not fit"));
+        return Err(Error::damaged(
+            Table::Snapshots,
+            &reader.path,
+            body,
+            "the checksum of its body does not fit",
+        ));
     }
     Ok(reader)
 }

@@ -4,7 +4,7 @@
 
 use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
-use super::{Error, MAX_VALUE};
+use super::{Error, MAX_VALUE, Table};
 
 const KEY: &[u8] = b"v";
 
@@ -27,7 +27,9 @@ impl VoteTable {
         let Some(bytes) = self.kv.get(KEY) else { return Ok(None) };
         match codec::open(Kind::Vote, &bytes) {
             Ok(vote) => Ok(Some(vote.to_vec())),
-            Err(what) => Err(Error::damaged(self.kv.dir(), 0, format!("the vote: {what}"))),
+            Err(what) => {
+                Err(Error::damaged(Table::Votes, self.kv.dir(), 0, format!("the vote: {what}")))
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::file::FoundJournal;
-use crate::store::Error;
 use crate::store::record::MAX_PAYLOAD;
+use crate::store::{Error, Table};
 
 /// Bytes of a write beside key and value.
 const OVERHEAD: usize = 6;
@@ -109,11 +109,12 @@ fn apply(mut bytes: &[u8], map: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Option<()> {
 /// Builds the map from a journal's batches.
 pub(super) fn replay(
     found: &FoundJournal,
+    table: Table,
     map: &mut BTreeMap<Vec<u8>, Vec<u8>>,
 ) -> Result<(), Error> {
     for payload in &found.payloads {
         apply(payload, map)
-            .ok_or_else(|| Error::damaged(&found.path, 0, "a batch does not parse"))?;
+            .ok_or_else(|| Error::damaged(table, &found.path, 0, "a batch does not parse"))?;
     }
     Ok(())
 }

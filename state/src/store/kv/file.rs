@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch;
-use crate::store::Error;
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::poison::Poison;
 use crate::store::record::{self, HEADER, Header};
 use crate::store::segment::{self, End, Found, write_zeroed};
+use crate::store::{Error, Table};
 
-const MAGIC: [u8; 8] = *b"swarm-kv";
 /// Room that is zeroed ahead.
 const STEP: u64 = 16 << 10;
 
@@ -26,27 +25,37 @@ pub(super) struct FoundJournal {
 }
 
 /// Reads the newest journal in `dir`; older and unfinished files are removed.
-pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<FoundJournal>, Error> {
+pub(super) fn read(
+    disk: &dyn Disk,
+    dir: &Path,
+    table: Table,
+) -> Result<Option<FoundJournal>, Error> {
     for name in disk.list(dir).map_err(Error::io("list", dir))? {
         if name.ends_with(".tmp") {
             let path = dir.join(name);
             disk.remove(&path).map_err(Error::io("remove", &path))?;
         }
     }
-    let mut epochs = segment::epochs(disk, dir)?;
+    let mut epochs = segment::epochs(disk, dir, table)?;
     let Some(newest) = epochs.pop() else { return Ok(None) };
-    let found = Found::read(disk, dir, MAGIC, newest)?;
+    let found = Found::read(disk, dir, table, newest)?;
     // A file gets its name after its sync, so a header that is missing was lost later.
-    let header =
-        found.header.ok_or_else(|| Error::damaged(&found.path, 0, "the header is missing"))?;
+    let header = found
+        .header
+        .ok_or_else(|| Error::damaged(table, &found.path, 0, "the header is missing"))?;
     let mut payloads = Vec::new();
     let walk = found.walk(&header, u64::MAX, |_, payload| payloads.push(payload.to_vec()));
     let offset = u64::try_from(walk.offset).expect("usize fits u64");
     if let End::Damaged(what) = walk.end {
-        return Err(Error::damaged(&found.path, offset, what));
+        return Err(Error::damaged(table, &found.path, offset, what));
     }
     if found.evidence(walk.offset) > walk.next {
-        return Err(Error::damaged(&found.path, offset, "batches that were synced are missing"));
+        return Err(Error::damaged(
+            table,
+            &found.path,
+            offset,
+            "batches that were synced are missing",
+        ));
     }
     let clean = walk.end == End::Clean;
     if let End::Torn(what) = walk.end {
@@ -91,14 +100,15 @@ impl Journal {
     /// Writes the whole map to a new file and makes it the current one, durably.
     pub(super) fn write(
         disk: &dyn Disk,
-        dir: &Path,
+        (dir, table): (&Path, Table),
         epoch: u64,
         map: &BTreeMap<Vec<u8>, Vec<u8>>,
         poison: &Poison,
     ) -> Result<Self, Error> {
         let parts = batch::image(map);
         let count = u64::try_from(parts.len()).expect("usize fits u64");
-        let header = Header { magic: MAGIC, epoch, first: 0, durable_end: count, prev: 0 };
+        let header =
+            Header { magic: segment::magic(table), epoch, first: 0, durable_end: count, prev: 0 };
         let mut bytes = header.encode().to_vec();
         let (mut next, mut prev) = (0, 0);
         for part in &parts {

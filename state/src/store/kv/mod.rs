@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use batch::Write;
 
-use super::Error;
 use super::disk::Disk;
 use super::poison::Poison;
 use super::record::MAX_PAYLOAD;
+use super::{Error, Table};
 use file::Journal;
 
 /// A journal is never rewritten below this length.
@@ -32,6 +32,7 @@ pub struct Kv(Arc<Shared>);
 struct Shared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    table: Table,
     /// Taken before `inner` by whoever syncs, so that one sync serves all that wait.
     syncing: Mutex<()>,
     inner: Mutex<Inner>,
@@ -71,16 +72,16 @@ impl Kv {
     /// # Errors
     /// [`Error::Damaged`] if what was synced does not read back; a batch that was cut short before
     /// its sync is dropped with a warning.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, table: Table) -> Result<Self, Error> {
         disk.create_dir(dir).map_err(Error::io("make", dir))?;
         let poison = Poison::default();
-        let found = file::read(&*disk, dir)?;
+        let found = file::read(&*disk, dir, table)?;
         let fresh = found.is_none();
         let mut map = BTreeMap::new();
         let mut journal = None;
         let mut epoch = 1;
         if let Some(found) = found {
-            batch::replay(&found, &mut map)?;
+            batch::replay(&found, table, &mut map)?;
             epoch = found.epoch + 1;
             journal = found.journal;
         }
@@ -89,13 +90,21 @@ impl Kv {
                 poison.watch(&journal.path, journal.file.sync())?;
                 journal
             }
-            None => Journal::write(&*disk, dir, epoch, &map, &poison)?,
+            None => Journal::write(&*disk, (dir, table), epoch, &map, &poison)?,
         };
         let live = map.iter().map(|(key, value)| batch::weight(key, value)).sum();
         let compact_at = COMPACT_FLOOR.max(live * COMPACT_FACTOR);
         let inner = Mutex::new(Inner { map, live, journal, compact_at });
         let dir = dir.to_owned();
-        Ok(Self(Arc::new(Shared { disk, dir, syncing: Mutex::new(()), inner, poison, fresh })))
+        Ok(Self(Arc::new(Shared {
+            disk,
+            dir,
+            table,
+            syncing: Mutex::new(()),
+            inner,
+            poison,
+            fresh,
+        })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -158,8 +167,8 @@ impl Kv {
 
     fn rewrite(&self, inner: &mut Inner) -> Result<(), Error> {
         let (old, epoch) = (inner.journal.path.clone(), inner.journal.epoch + 1);
-        let Shared { disk, dir, poison, .. } = &*self.0;
-        inner.journal = Journal::write(&**disk, dir, epoch, &inner.map, poison)?;
+        let Shared { disk, dir, table, poison, .. } = &*self.0;
+        inner.journal = Journal::write(&**disk, (dir, *table), epoch, &inner.map, poison)?;
         inner.compact_at = COMPACT_FLOOR.max(inner.live * COMPACT_FACTOR);
         if let Err(error) = disk.remove(&old) {
             tracing::debug!(path = %old.display(), %error, "old journal left for the next start");

@@ -11,7 +11,7 @@ use super::shared::{Shared, State};
 use super::to_u64;
 use crate::store::disk::DiskFile;
 use crate::store::record::{self, HEAD, OVERHEAD, Stored};
-use crate::store::{Error, Position};
+use crate::store::{Error, Position, Table};
 
 /// Reads a log; clones share it. All calls block (for a record that is cached: on a short lock).
 #[derive(Debug, Clone)]
@@ -124,10 +124,20 @@ fn load(run: &Run, first: u64) -> Result<Vec<Record>, Error> {
     let mut at = 0;
     for index in first..run.next {
         let Stored::Record(head) = record::decode(&bytes, at, run.epoch) else {
-            return Err(Error::damaged(&run.path, run.offset + to_u64(at), "a record has changed"));
+            return Err(Error::damaged(
+                Table::Log,
+                &run.path,
+                run.offset + to_u64(at),
+                "a record has changed",
+            ));
         };
         if head.index != index {
-            return Err(Error::damaged(&run.path, run.offset + to_u64(at), "another record"));
+            return Err(Error::damaged(
+                Table::Log,
+                &run.path,
+                run.offset + to_u64(at),
+                "another record",
+            ));
         }
         let payload = bytes.slice(at + HEAD..at + HEAD + head.length);
         records.push(Record { index, term: head.term, payload });

@@ -21,7 +21,7 @@ use crate::store::meta::MetaTable;
 use crate::store::poison::Poison;
 use crate::store::record::{HEADER, Header};
 use crate::store::segment::{self, End, Found};
-use crate::store::{Error, Position};
+use crate::store::{Error, Position, Table};
 
 /// The files of a log by what they are.
 struct Files {
@@ -35,13 +35,13 @@ struct Files {
 }
 
 fn sort(disk: &dyn Disk, dir: &Path, start: u64) -> Result<Files, Error> {
-    let epochs = segment::epochs(disk, dir)?;
+    let epochs = segment::epochs(disk, dir, Table::Log)?;
     let next_epoch = epochs.last().map_or(1, |last| last + 1);
     let mut files =
         Files { live: Vec::new(), dead: Vec::new(), unfinished: Vec::new(), next_epoch };
     let mut limit = u64::MAX;
     for &epoch in epochs.iter().rev() {
-        match segment::read_header(disk, dir, MAGIC, epoch)? {
+        match segment::read_header(disk, dir, Table::Log, epoch)? {
             None => files.unfinished.push(epoch),
             Some(header) if header.first >= limit || limit <= start => files.dead.push(epoch),
             Some(header) => {
@@ -72,7 +72,7 @@ struct Recovery<'a> {
 
 impl Recovery<'_> {
     fn read(&self, epoch: u64) -> Result<Found, Error> {
-        Found::read(self.disk, self.dir, MAGIC, epoch)
+        Found::read(self.disk, self.dir, Table::Log, epoch)
     }
 
     fn path(&self, epoch: u64) -> std::path::PathBuf {
@@ -85,11 +85,11 @@ impl Recovery<'_> {
                 if at == 0 { header.first > self.start } else { header.first != self.next };
             if missing {
                 let what = format!("the segment with record {} is missing", self.next);
-                return Err(Error::damaged(&self.path(header.epoch), 0, what));
+                return Err(Error::damaged(Table::Log, &self.path(header.epoch), 0, what));
             }
             if header.first > self.start && at > 0 && header.prev != self.prev {
                 let what = "it does not continue the segment before it";
-                return Err(Error::damaged(&self.path(header.epoch), 0, what));
+                return Err(Error::damaged(Table::Log, &self.path(header.epoch), 0, what));
             }
             let found = self.read(header.epoch)?;
             let end = self.walk(&found, &header, limit)?;
@@ -121,7 +121,7 @@ impl Recovery<'_> {
         });
         let end = to_u64(walk.offset);
         match walk.end {
-            End::Damaged(what) => return Err(Error::damaged(&found.path, end, what)),
+            End::Damaged(what) => return Err(Error::damaged(Table::Log, &found.path, end, what)),
             End::Torn(what) => self.cut = Some(what),
             End::Clean => {}
         }
@@ -132,7 +132,7 @@ impl Recovery<'_> {
             )
             && head.term < old.term
         {
-            return Err(Error::damaged(&found.path, (*first).into(), "the term falls"));
+            return Err(Error::damaged(Table::Log, &found.path, (*first).into(), "the term falls"));
         }
         self.term_at_mark = self.term_at_mark.or(term_at_mark);
         let last = walk.last.map(|head| Position { index: head.index, term: head.term });
@@ -179,11 +179,13 @@ impl Recovery<'_> {
         }
         if known > self.next && self.next >= self.start {
             let what = format!("record {} was durable and is not valid any more", self.next);
-            return Err(Error::damaged(&found.path, end, what));
+            return Err(Error::damaged(Table::Log, &found.path, end, what));
         }
         let Some(mark) = self.mark.filter(|mark| mark.index >= self.start) else { return Ok(()) };
         match self.cut {
-            Some(what) if mark.index >= self.next => Err(Error::damaged(&found.path, end, what)),
+            Some(what) if mark.index >= self.next => {
+                Err(Error::damaged(Table::Log, &found.path, end, what))
+            }
             _ => Ok(()),
         }
     }
@@ -193,10 +195,13 @@ impl Recovery<'_> {
         let Some(mark) = self.mark.filter(|mark| mark.index >= self.start) else { return Ok(()) };
         let found = match self.term_at_mark {
             Some(term) if term == mark.term => return Ok(()),
-            Some(term) => Position { index: mark.index, term }.to_string(),
-            None => self.last.map_or_else(|| "no record".to_owned(), |last| last.to_string()),
+            Some(term) => format!("record {}", Position { index: mark.index, term }),
+            None => {
+                self.last.map_or_else(|| "no record".to_owned(), |last| format!("record {last}"))
+            }
         };
-        Err(Error::RolledBack { dir: self.dir.to_owned(), expected: mark.to_string(), found })
+        let expected = format!("record {mark}");
+        Err(Error::RolledBack { table: Table::Log, file: self.dir.to_owned(), expected, found })
     }
 }
 

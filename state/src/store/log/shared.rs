@@ -12,7 +12,7 @@ use crate::store::meta::MetaTable;
 use crate::store::poison::Poison;
 use crate::store::record::{self, HEAD, HEADER, Head, Header};
 use crate::store::segment::{self, write_zeroed};
-use crate::store::{Error, Position};
+use crate::store::{Error, Position, Table};
 
 pub(super) const MAGIC: [u8; 8] = *b"swarmlog";
 
@@ -191,7 +191,9 @@ impl Shared {
         let mut bytes = [0; HEAD];
         file.read_at(offset, &mut bytes).map_err(Error::io("read", &path))?;
         let head = record::decode_head(&bytes, epoch).filter(|head| head.index == index);
-        head.ok_or_else(|| Error::damaged(&path, offset, "a record's head is not valid"))
+        head.ok_or_else(|| {
+            Error::damaged(Table::Log, &path, offset, "a record's head is not valid")
+        })
     }
 
     /// The position of a record that is here or was the last to be purged.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
+use crate::store::Table;
 use crate::store::disk::{Fault, FaultKind, MemDisk, RealDisk};
 use crate::store::kv::Kv;
 
@@ -18,7 +19,7 @@ pub(super) const SMALL: LogOptions =
     LogOptions { segment_bytes: 2048, zero_step: 1024, cache_bytes: 1000 };
 
 pub(super) fn try_open_in(disk: Arc<dyn Disk>, dir: &Path) -> Result<LogTable, Error> {
-    let kv = Kv::open(disk.clone(), &dir.join("kv"))?;
+    let kv = Kv::open(disk.clone(), &dir.join("kv"), Table::Votes)?;
     LogTable::open(disk, &dir.join("log"), MetaTable::new(kv), SMALL)
 }
 
