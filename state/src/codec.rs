@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use swarm_model::command::Command;
 
-/// The format that this program writes.
+/// The format of commands that this program writes.
 pub const FORMAT: u8 = 1;
+/// The format of snapshots that this program writes; it also reads the one before.
+pub const SNAPSHOT_FORMAT: u8 = 2;
 /// The most bytes of one stored command.
 pub const COMMAND_BYTES_MAX: usize = 2 << 20;
 /// The most bytes of one snapshot.
@@ -18,10 +20,12 @@ pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// A newer program wrote it, or nobody did.
-    #[error("format version {found} is not known here (this program reads {FORMAT})")]
+    #[error("format version {found} is not known here (this program reads {known})")]
     UnknownFormat {
         /// The version byte.
         found: u8,
+        /// The newest that is known.
+        known: u8,
     },
     /// There is nothing.
     #[error("no bytes")]
@@ -51,8 +55,8 @@ fn format<const LIMIT: usize>() -> Format<LIMIT> {
     bincode::config::standard().with_limit::<LIMIT>()
 }
 
-fn encode<T: Serialize, const LIMIT: usize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![FORMAT];
+fn encode<T: Serialize, const LIMIT: usize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, format::<LIMIT>())
         .map_err(CodecError::Unwritable)?;
     if bytes.len() > LIMIT {
@@ -61,13 +65,16 @@ fn encode<T: Serialize, const LIMIT: usize>(value: &T) -> Result<Vec<u8>, CodecE
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, CodecError> {
+fn decode<T: DeserializeOwned, const LIMIT: usize>(
+    versions: std::ops::RangeInclusive<u8>,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
     if bytes.len() > LIMIT {
         return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
     }
     let (found, body) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if *found != FORMAT {
-        return Err(CodecError::UnknownFormat { found: *found });
+    if !versions.contains(found) {
+        return Err(CodecError::UnknownFormat { found: *found, known: *versions.end() });
     }
     let (value, used) = bincode::serde::decode_from_slice(body, format::<LIMIT>())
         .map_err(CodecError::Malformed)?;
@@ -82,7 +89,7 @@ fn decode<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, Co
 /// # Errors
 /// When it is larger than [`COMMAND_BYTES_MAX`].
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
-    encode::<_, COMMAND_BYTES_MAX>(command)
+    encode::<_, COMMAND_BYTES_MAX>(FORMAT, command)
 }
 
 /// Reads a stored command.
@@ -90,15 +97,20 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When the bytes are not one whole command of a known format.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
-    decode::<_, COMMAND_BYTES_MAX>(bytes)
+    decode::<_, COMMAND_BYTES_MAX>(FORMAT..=FORMAT, bytes)
 }
 
 pub(crate) fn encode_snapshot<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    encode::<_, SNAPSHOT_BYTES_MAX>(value)
+    encode::<_, SNAPSHOT_BYTES_MAX>(SNAPSHOT_FORMAT, value)
 }
 
 pub(crate) fn decode_snapshot<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    decode::<_, SNAPSHOT_BYTES_MAX>(bytes)
+    decode::<_, SNAPSHOT_BYTES_MAX>(1..=SNAPSHOT_FORMAT, bytes)
+}
+
+/// The format in which a snapshot was written.
+pub(crate) fn snapshot_format(bytes: &[u8]) -> Result<u8, CodecError> {
+    bytes.first().copied().ok_or(CodecError::Empty)
 }
 
 #[cfg(test)]
@@ -129,7 +141,10 @@ mod tests {
     fn damaged_bytes_are_refused_by_name() {
         let good = encode_command(&sample()).expect("small");
         assert!(matches!(decode_command(&[]), Err(CodecError::Empty)));
-        assert!(matches!(decode_command(&[9, 1]), Err(CodecError::UnknownFormat { found: 9 })));
+        assert!(matches!(
+            decode_command(&[9, 1]),
+            Err(CodecError::UnknownFormat { found: 9, known: 1 })
+        ));
         assert!(matches!(decode_command(&good[..5]), Err(CodecError::Malformed(_))));
         let long = [good, vec![0]].concat();
         assert!(matches!(decode_command(&long), Err(CodecError::Trailing(1))));

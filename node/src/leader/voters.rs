@@ -185,6 +185,8 @@ mod tests {
             ca_certificate: Vec::new(),
             tokens: Default::default(),
             limited_tokens: BTreeMap::new(),
+            epoch: Default::default(),
+            left_out: BTreeMap::new(),
         }));
         view
     }

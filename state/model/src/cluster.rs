@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, TokenId};
+use crate::epoch::Epoch;
+use crate::id::{ClusterId, NodeId, TokenId};
 use crate::meta::Meta;
 use crate::node::Role;
 use crate::service::SpecError;
@@ -110,4 +111,10 @@ pub struct Cluster {
     pub limited_tokens: BTreeMap<TokenId, LimitedToken>,
     /// The CA certificate, DER.
     pub ca_certificate: Vec<u8>,
+    /// Which recovery of the cluster this is.
+    #[serde(default)]
+    pub epoch: Epoch,
+    /// Nodes that recoveries left out, with where they were last: they are told so.
+    #[serde(default)]
+    pub left_out: BTreeMap<NodeId, String>,
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod config;
+pub mod epoch;
 pub mod event;
 pub mod id;
 pub mod meta;

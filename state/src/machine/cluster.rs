@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use swarm_model::cluster::{Cluster, ClusterSpec, LimitedToken, TokenRotation};
 use swarm_model::command::NewNode;
+use swarm_model::epoch::Epoch;
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::{ClusterId, TokenId};
 use swarm_model::meta::Version;
@@ -31,6 +32,8 @@ impl Change<'_> {
             tokens: TokenRotation::default(),
             limited_tokens: BTreeMap::new(),
             ca_certificate: ca_certificate.to_vec(),
+            epoch: Epoch::FIRST,
+            left_out: BTreeMap::new(),
         };
         self.view.cluster = Some(Arc::new(cluster));
         self.emit(Subject::Cluster, Action::Create, &id.to_string(), &[]);

@@ -7,6 +7,7 @@ mod change;
 mod cluster;
 mod config;
 mod node;
+mod recover;
 mod requests;
 mod service;
 mod snapshot;

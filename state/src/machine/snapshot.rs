@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use swarm_model::cluster::Cluster;
+use swarm_model::cluster::{Cluster, ClusterSpec, LimitedToken, TokenRotation};
 use swarm_model::config::Config;
-use swarm_model::id::{NodeId, RequestId, ServiceId, TaskId};
+use swarm_model::epoch::Epoch;
+use swarm_model::id::{ClusterId, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::node::Node;
 use swarm_model::outcome::Outcome;
@@ -34,9 +35,9 @@ pub enum RestoreError {
 
 /// The stored form. Templates stand once, whatever the number of tasks made from them.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct Stored<C> {
     revision: Revision,
-    cluster: Option<Arc<Cluster>>,
+    cluster: Option<C>,
     nodes: Vec<Arc<Node>>,
     removed_nodes: Vec<NodeId>,
     services: Vec<Arc<Service>>,
@@ -44,6 +45,32 @@ struct Stored {
     templates: Vec<((ServiceId, Version), Arc<TaskTemplate>)>,
     tasks: Vec<StoredTask>,
     requests: Vec<(RequestId, Timestamp, Outcome)>,
+}
+
+/// The cluster as format 1 had it: before there were epochs.
+#[derive(Serialize, Deserialize)]
+struct ClusterV1 {
+    id: ClusterId,
+    meta: Meta,
+    spec: ClusterSpec,
+    tokens: TokenRotation,
+    limited_tokens: BTreeMap<TokenId, LimitedToken>,
+    ca_certificate: Vec<u8>,
+}
+
+impl From<ClusterV1> for Cluster {
+    fn from(old: ClusterV1) -> Self {
+        Self {
+            id: old.id,
+            meta: old.meta,
+            spec: old.spec,
+            tokens: old.tokens,
+            limited_tokens: old.limited_tokens,
+            ca_certificate: old.ca_certificate,
+            epoch: Epoch::FIRST,
+            left_out: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,7 +136,7 @@ impl Machine {
             .collect();
         codec::encode_snapshot(&Stored {
             revision: view.revision,
-            cluster: view.cluster.clone(),
+            cluster: view.cluster.as_deref().cloned(),
             nodes: view.nodes.values().cloned().collect(),
             removed_nodes: view.removed_nodes.iter().copied().collect(),
             services: view.services.values().cloned().collect(),
@@ -125,11 +152,17 @@ impl Machine {
     /// # Errors
     /// When the bytes are no whole snapshot of a known format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let stored: Stored = codec::decode_snapshot(bytes)?;
+        match codec::snapshot_format(bytes)? {
+            1 => Self::from_stored(codec::decode_snapshot::<Stored<ClusterV1>>(bytes)?),
+            _ => Self::from_stored(codec::decode_snapshot::<Stored<Cluster>>(bytes)?),
+        }
+    }
+
+    fn from_stored<C: Into<Cluster>>(stored: Stored<C>) -> Result<Self, RestoreError> {
         let mut templates: BTreeMap<_, _> = stored.templates.into_iter().collect();
         let mut view = View {
             revision: stored.revision,
-            cluster: stored.cluster,
+            cluster: stored.cluster.map(|cluster| Arc::new(cluster.into())),
             nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
             removed_nodes: stored.removed_nodes.into_iter().collect(),
             ..View::default()
