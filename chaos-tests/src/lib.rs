@@ -3,6 +3,7 @@
 //! Nothing here is part of the product.
 
 pub mod bench;
+pub mod history;
 pub mod invariants;
 pub mod real;
 pub mod register;
