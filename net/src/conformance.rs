@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, pending, ready};
+use swarm_model::epoch::Epoch;
 use swarm_model::id::NodeId;
 use swarm_model::node::Role;
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::frame::{self, MAX_FRAME};
 use crate::rpc::{Method, Refusal, RefusalCode};
 use crate::transport::{
-    CallError, Caller, Handler, Members, Membership, MessageStream, Peer, Transport,
+    CallError, Caller, Foreign, Handler, Members, Membership, MessageStream, Peer, Transport,
 };
 
 /// More than anything here takes, even on a busy machine.
@@ -31,6 +32,8 @@ pub(crate) struct Pair {
     pub(crate) caller_id: NodeId,
     pub(crate) callee: Arc<dyn Transport>,
     pub(crate) callee_id: NodeId,
+    /// The caller's member list.
+    pub(crate) caller_members: List,
     /// The callee's member list.
     pub(crate) members: List,
     /// What the callee got.
@@ -41,18 +44,50 @@ pub(crate) struct Pair {
 
 /// A member list in which every node is a manager until told otherwise.
 #[derive(Clone, Default)]
-pub(crate) struct List(Arc<Mutex<HashMap<NodeId, Membership>>>);
+pub(crate) struct List(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    members: HashMap<NodeId, Membership>,
+    epoch: Option<Epoch>,
+    met: Vec<Foreign>,
+}
 
 impl List {
     pub(crate) fn set(&self, node: NodeId, membership: Membership) {
-        self.0.lock().expect("unpoisoned").insert(node, membership);
+        self.0.lock().expect("unpoisoned").members.insert(node, membership);
+    }
+
+    fn set_epoch(&self, epoch: Epoch) {
+        self.0.lock().expect("unpoisoned").epoch = Some(epoch);
+    }
+
+    /// Waits until another epoch was met; the newest such meeting.
+    async fn foreign(&self) -> Foreign {
+        let look = async {
+            loop {
+                if let Some(met) = self.0.lock().expect("unpoisoned").met.last() {
+                    return *met;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, look).await.expect("it hears of the other epoch")
     }
 }
 
 impl Members for List {
     fn membership(&self, node: NodeId) -> Membership {
         let list = self.0.lock().expect("unpoisoned");
-        list.get(&node).copied().unwrap_or(Membership::Member(Role::Manager))
+        list.members.get(&node).copied().unwrap_or(Membership::Member(Role::Manager))
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.0.lock().expect("unpoisoned").epoch
+    }
+
+    fn met(&self, other: Foreign) {
+        self.0.lock().expect("unpoisoned").met.push(other);
     }
 }
 
@@ -243,6 +278,46 @@ pub(crate) async fn removal(pair: Pair) {
     assert!(matches!(callee, Err(CallError::Refused(_) | CallError::UnknownAddress { .. })));
 }
 
+pub(crate) async fn epochs(pair: Pair) {
+    let newer = Epoch::FIRST.next(7);
+    pair.caller_members.set_epoch(Epoch::FIRST);
+    pair.members.set_epoch(newer);
+    let silent = |answer| assert!(matches!(answer, Err(CallError::Unreachable { .. })));
+    silent(pair.call(Method::Propose, b"x").await);
+    let met = pair.caller_members.foreign().await;
+    assert_eq!((met.node, met.epoch, met.left_out), (pair.callee_id, newer, false));
+    // The other way round the one that is behind is told, too.
+    let last = newer.next(8);
+    pair.caller_members.set_epoch(last);
+    pair.members.set(pair.caller_id, Membership::Unknown);
+    silent(pair.call(Method::Propose, b"x").await);
+    let met = pair.members.foreign().await;
+    assert_eq!((met.node, met.epoch, met.role), (pair.caller_id, last, Role::Manager));
+    pair.members.set_epoch(last);
+    pair.call(Method::Propose, b"x").await.expect("one epoch");
+}
+
+pub(crate) async fn left_out(pair: Pair) {
+    let newer = Epoch::FIRST.next(7);
+    pair.caller_members.set_epoch(newer);
+    pair.caller_members.set(pair.callee_id, Membership::Removed);
+    pair.members.set_epoch(Epoch::FIRST);
+    let addr = pair.caller.address(pair.callee_id).expect("it was told");
+    pair.caller.knock(pair.callee_id, addr);
+    let met = pair.members.foreign().await;
+    assert_eq!((met.node, met.epoch, met.left_out), (pair.caller_id, newer, true));
+}
+
+pub(crate) async fn left_out_caller(pair: Pair) {
+    let newer = Epoch::FIRST.next(7);
+    pair.caller_members.set_epoch(Epoch::FIRST);
+    pair.members.set_epoch(newer);
+    pair.members.set(pair.caller_id, Membership::Removed);
+    assert!(pair.call(Method::RaftVote, b"x").await.is_err());
+    let met = pair.caller_members.foreign().await;
+    assert_eq!((met.node, met.epoch, met.left_out), (pair.callee_id, newer, true));
+}
+
 pub(crate) async fn datagrams(mut pair: Pair) {
     let payload = Bytes::from_static(b"ping");
     pair.caller.datagram(pair.callee_id, payload.clone()).expect("tried");
@@ -273,6 +348,9 @@ macro_rules! conformance {
             a_receive_that_was_given_up_loses_nothing: given_up_receives,
             the_member_list_decides_who_may_call_what: roles,
             a_removed_node_is_cut_off_at_once: removal,
+            nodes_of_different_epochs_do_not_talk_and_the_older_one_hears_of_it: epochs,
+            a_node_that_was_left_out_hears_a_knock: left_out,
+            a_node_that_was_left_out_is_told_when_it_calls: left_out_caller,
             datagrams_arrive_with_their_sender: datagrams,
             calls_to_unknown_nodes_say_so: unknown_nodes,
         }

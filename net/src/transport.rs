@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use swarm_model::epoch::Epoch;
 use swarm_model::id::NodeId;
 use swarm_model::node::Role;
 
@@ -51,10 +52,39 @@ pub enum Membership {
     Unknown,
 }
 
+/// Why two nodes do not talk.
+pub(crate) fn other_epoch(ours: Epoch, theirs: Epoch) -> String {
+    format!("it belongs to epoch {theirs} of the cluster, this node to epoch {ours}")
+}
+
 /// The member list, asked at each call; it must answer at once.
 pub trait Members: Send + Sync + 'static {
     /// What is known about `node`.
     fn membership(&self, node: NodeId) -> Membership;
+
+    /// The epoch that this node belongs to; `None` while it does not know. Nodes that know different
+    /// ones never exchange a call, a stream or a datagram.
+    fn epoch(&self) -> Option<Epoch> {
+        None
+    }
+
+    /// A node of a newer or a rival epoch showed itself; whether to believe it is decided there.
+    fn met(&self, other: Foreign) {
+        tracing::debug!(peer = %other.node, epoch = %other.epoch, "met another epoch");
+    }
+}
+
+/// A node that belongs to another epoch of the same cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// The node.
+    pub node: NodeId,
+    /// The role in its certificate.
+    pub role: Role,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Whether it counts us among those that were removed or left out.
+    pub left_out: bool,
 }
 
 /// What answers calls. It is asked only after the method's [`crate::rpc::Rule`] has let the caller pass.
@@ -124,6 +154,10 @@ pub trait Transport: Send + Sync + Debug + 'static {
 
     /// Cuts `node` off: closes every connection with it, both ways, at once.
     fn disconnect(&self, node: NodeId);
+
+    /// Calls once at `addr`, where `node` may be, to let it hear of our epoch. For a node that was left
+    /// out, to which nothing else is ever said. Does not wait.
+    fn knock(&self, node: NodeId, addr: SocketAddr);
 
     /// The measured round-trip time to `node`, while there is a connection.
     fn round_trip(&self, node: NodeId) -> Option<Duration>;

@@ -9,11 +9,12 @@ use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use swarm_model::epoch::Epoch;
 use swarm_model::id::NodeId;
 use swarm_model::node::Role;
 
-use super::codes;
 use super::shared::Shared;
+use super::{codes, epochs};
 use crate::ca::certificate::NodeCertificate;
 use crate::rpc::{Lane, admission};
 
@@ -23,6 +24,8 @@ use crate::rpc::{Lane, admission};
 pub(crate) struct Hello {
     /// Where the dialing side's packets come from.
     pub(crate) observed: SocketAddr,
+    /// The accepting side's epoch, if it knows.
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// The other end of an accepted connection.
@@ -39,10 +42,12 @@ pub(crate) enum Guest {
 pub(crate) struct Rejection {
     pub(crate) code: VarInt,
     pub(crate) reason: String,
+    /// For a node that was removed: what it is told instead of the reason.
+    pub(crate) farewell: Option<Vec<u8>>,
 }
 
 fn reject(code: VarInt, reason: impl ToString) -> Rejection {
-    Rejection { code, reason: reason.to_string() }
+    Rejection { code, reason: reason.to_string(), farewell: None }
 }
 
 pub(crate) fn admit(shared: &Shared, connection: &Connection) -> Result<(Lane, Guest), Rejection> {
@@ -70,7 +75,11 @@ pub(crate) fn admit(shared: &Shared, connection: &Connection) -> Result<(Lane, G
     if certificate.node_id == shared.me {
         return Err(reject(codes::NOT_ADMITTED, "the certificate is this node's own: a copy runs"));
     }
-    admission::admit(&*shared.members, certificate.node_id, certificate.role)
-        .map_err(|refusal| reject(codes::REMOVED, refusal))?;
+    admission::admit(&*shared.members, certificate.node_id, certificate.role).map_err(
+        |refusal| Rejection {
+            farewell: shared.members.epoch().map(|ours| epochs::farewell(ours, true)),
+            ..reject(codes::REMOVED, refusal)
+        },
+    )?;
     Ok((lane, Guest::Node(certificate.node_id, certificate.role)))
 }

@@ -20,6 +20,9 @@ pub(crate) const TOO_MANY: VarInt = VarInt::from_u32(4);
 /// A stream was given up in the middle of a frame.
 pub(crate) const CANCELLED: VarInt = VarInt::from_u32(5);
 
+/// The peer belongs to another epoch of the cluster.
+pub(crate) const OTHER_EPOCH: VarInt = VarInt::from_u32(6);
+
 /// How a lost connection looks to the caller whose request was on it.
 pub(crate) fn connection_fault(error: &ConnectionError) -> CallError {
     match error {

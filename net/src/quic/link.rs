@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admit::Hello;
 use super::shared::Shared;
-use super::{codes, limits};
+use super::{codes, epochs, limits};
 use crate::ca::server_name;
 use crate::frame;
 use crate::rpc::{Lane, Refusal, RefusalCode};
@@ -197,13 +197,18 @@ impl Link {
             .map_err(|error| self.unreachable(&error.to_string()))?
             .await
             .map_err(|error| self.dial_fault(&error))?;
-        let mut greeting =
-            connection.accept_uni().await.map_err(|error| self.dial_fault(&error))?;
+        let heed = |error: &ConnectionError| {
+            epochs::heed_dialed(shared, self.node, &connection, error);
+            self.dial_fault(error)
+        };
+        let mut greeting = connection.accept_uni().await.map_err(|error| heed(&error))?;
         let hello = greeting.read_to_end(limits::HELLO_SIZE).await.map_err(|error| {
             let lost = connection.close_reason();
-            lost.map_or_else(|| self.unreachable(&error.to_string()), |why| self.dial_fault(&why))
+            lost.map_or_else(|| self.unreachable(&error.to_string()), |why| heed(&why))
         })?;
-        let Hello { observed } = frame::decode(&hello)?;
+        let Hello { observed, epoch } = frame::decode(&hello)?;
+        epochs::compare(shared, self.node, &connection, epoch)
+            .map_err(|reason| self.unreachable(&reason))?;
         tracing::debug!(peer = %self.node, lane = ?self.lane, %addr, %observed, "connected");
         Ok(connection)
     }

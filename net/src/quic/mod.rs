@@ -6,6 +6,7 @@ mod admit;
 mod client;
 mod codes;
 mod endpoint;
+mod epochs;
 mod framed;
 mod inbound;
 mod join;
@@ -171,6 +172,11 @@ impl Transport for Mesh {
         self.shared.pool.cut(node);
         self.shared.inbound.cut(node);
         self.shared.addresses.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
+    fn knock(&self, node: NodeId, addr: SocketAddr) {
+        let shared = self.shared.clone();
+        self.shared.tasks.spawn("knock", async move { epochs::knock(&shared, node, addr).await });
     }
 
     fn round_trip(&self, node: NodeId) -> Option<Duration> {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::admit::{Guest, Hello, Rejection, admit};
 use super::serve::{current_peer, serve_stream};
 use super::shared::Shared;
-use super::{codes, limits};
+use super::{codes, epochs, limits};
 use crate::frame;
 use crate::rpc::Lane;
 
@@ -76,10 +76,11 @@ async fn greet(
     };
     let (lane, guest) = match admit(&shared, &connection) {
         Ok(admitted) => admitted,
-        Err(Rejection { code, reason }) => {
+        Err(Rejection { code, reason, farewell }) => {
             let peer = connection.remote_address();
             tracing::info!(%peer, reason, "connection not admitted");
-            return connection.close(code, reason.as_bytes());
+            let words = farewell.as_deref().unwrap_or(reason.as_bytes());
+            return connection.close(code, words);
         }
     };
     drop(pending);
@@ -93,11 +94,14 @@ async fn greet(
                 connection.close(codes::DONE, b"");
             }
         }
-        Guest::Node(node, _role) => {
+        Guest::Node(node, role) => {
             shared.inbound.add(node, connection.clone());
             shared.seen(node, connection.remote_address());
             serve(&shared, &connection, lane, guest).await;
             shared.inbound.remove(node, &connection);
+            if let Some(error) = connection.close_reason() {
+                epochs::heed(&shared, node, role, &error);
+            }
         }
     }
 }
@@ -108,7 +112,8 @@ async fn serve(shared: &Arc<Shared>, connection: &Connection, lane: Lane, guest:
         connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW));
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(limits::streams(lane)));
     }
-    let hello = frame::encode(&Hello { observed: connection.remote_address() });
+    let epoch = shared.members.epoch();
+    let hello = frame::encode(&Hello { observed: connection.remote_address(), epoch });
     let Ok(mut greeting) = connection.open_uni().await else { return };
     if greeting.write_chunk(hello).await.is_err() {
         return;

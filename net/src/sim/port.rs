@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use swarm_model::epoch::Encounter;
 use swarm_model::id::NodeId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
@@ -21,11 +22,15 @@ use crate::frame::MAX_FRAME;
 use crate::rpc::admission::{admit, authorise};
 use crate::rpc::{Kind, Lane, Method, Refusal, RefusalCode};
 use crate::transport::{
-    CallError, Caller, MessageReceiver, MessageSender, MessageStream, Peer, Transport,
+    CallError, Caller, Foreign, Membership, MessageReceiver, MessageSender, MessageStream, Peer,
+    Transport, other_epoch,
 };
 
 /// The largest datagram: what QUIC can send before it has measured the path.
 pub(crate) const MAX_DATAGRAM: usize = 1162;
+
+/// How long a knock may take.
+const KNOCK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Clone)]
@@ -78,9 +83,31 @@ impl Inner {
         if found != to {
             return Err(unreachable(format!("at {addr} is node {found}")));
         }
+        self.compare_epochs(me, to, slot).map_err(unreachable)?;
         admit(&*me.members, to, slot.role)?;
         let role = admit(&*slot.members, self.me, me.role)?;
         Ok((slot.clone(), Peer { node_id: self.me, role, addr: me.addr }))
+    }
+
+    /// Nodes of different epochs do not talk: whoever is behind hears of it.
+    fn compare_epochs(&self, me: &Slot, to: NodeId, slot: &Slot) -> Result<(), String> {
+        let (Some(ours), Some(theirs)) = (me.members.epoch(), slot.members.epoch()) else {
+            return Ok(());
+        };
+        let removed = |by: &Slot, node| by.members.membership(node) == Membership::Removed;
+        if ours == theirs {
+            return Ok(());
+        }
+        let (here, there) = (self.me, to);
+        if theirs.meet(ours) != Encounter::Older {
+            let left_out = removed(me, there);
+            slot.members.met(Foreign { node: here, role: me.role, epoch: ours, left_out });
+        }
+        if ours.meet(theirs) != Encounter::Older {
+            let left_out = removed(slot, here);
+            me.members.met(Foreign { node: there, role: slot.role, epoch: theirs, left_out });
+        }
+        Err(other_epoch(ours, theirs))
     }
 
     /// Gets a request to `to`, over a standing connection or a new one; waits while the link is cut.
@@ -263,6 +290,27 @@ impl Transport for Port {
     fn disconnect(&self, node: NodeId) {
         self.inner.addresses.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         self.inner.network.state().close_between(self.inner.me, node);
+    }
+
+    fn knock(&self, node: NodeId, addr: SocketAddr) {
+        let inner = self.inner.clone();
+        self.inner.network.tasks().spawn("sim knock", async move {
+            let (network, from) = (inner.network.clone(), inner.me);
+            let path = Path { network, from, to: node, closed: CancellationToken::new() };
+            let reached = async { path.carry().await.and(path.back().carry().await) };
+            let knocking = timeout(KNOCK_DEADLINE, reached);
+            if !matches!(inner.life.run_until_cancelled(knocking).await, Some(Ok(Ok(_)))) {
+                return;
+            }
+            let state = inner.network.state();
+            let (me, found) = (state.slots.get(&inner.me), state.at(addr));
+            if let (Some(me), Some((found, slot))) = (me, found)
+                && found == node
+                && let Err(reason) = inner.compare_epochs(me, node, slot)
+            {
+                tracing::debug!(peer = %node, reason, "told");
+            }
+        });
     }
 
     fn round_trip(&self, node: NodeId) -> Option<Duration> {

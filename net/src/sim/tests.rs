@@ -102,14 +102,14 @@ fn two(seed: u64) -> Two {
 #[expect(clippy::unused_async, reason = "the suite makes its pairs asynchronously")]
 async fn suite_pair() -> Pair {
     let network = Network::new(1);
-    let members = List::default();
+    let (members, caller_members) = (List::default(), List::default());
     let (tell, datagrams) = mpsc::channel(100);
     let echo = Arc::new(Echo(tell));
-    let caller = network.node(A, Role::Manager, Arc::new(List::default()), echo.clone());
+    let caller = network.node(A, Role::Manager, Arc::new(caller_members.clone()), echo.clone());
     let callee = network.node(B, Role::Manager, Arc::new(members.clone()), echo);
     caller.set_address(B, network.address(B).expect("it was added"));
     let (caller_id, callee_id, _keep) = (A, B, Box::new(network));
-    Pair { caller, caller_id, callee, callee_id, members, datagrams, _keep }
+    Pair { caller, caller_id, callee, callee_id, caller_members, members, datagrams, _keep }
 }
 
 conformance!(true, suite_pair);

@@ -104,6 +104,7 @@ async fn pair() -> Pair {
         caller_id: left.id,
         callee: Arc::new(right.mesh.clone()),
         callee_id: right.id,
+        caller_members: left.members,
         members: right.members,
         datagrams: right.datagrams,
         _keep: Box::new((left.tasks, left.datagrams, right.tasks)),
