@@ -12,6 +12,8 @@ use swarm_model::id::NodeId;
 use swarm_model::view::View;
 use swarm_net::rpc::{Method, Refusal};
 use swarm_net::transport::{MessageStream, Peer, Transport};
+use swarm_state::machine::Machine;
+use swarm_state::store::Position;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,7 @@ use crate::news::{self, News, Published};
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::pacemaker::{Pacemaker, Random};
+use crate::propose::stopped;
 use crate::service::{Raft, Service};
 use crate::snapshot::Snapshots;
 use crate::status::Status;
@@ -147,6 +150,20 @@ impl Consensus {
     /// For how long nothing was heard from a leader. Of no meaning on the leader itself.
     pub fn leader_silent(&self) -> Option<Duration> {
         Some(self.inner.contact.last().elapsed())
+    }
+
+    /// The whole applied state, and where in the log it stands.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn export(&self) -> Result<(Machine, Position), Error> {
+        let exported = self.inner.raft.with_state_machine(|machine: &mut StateMachine| {
+            let exported = machine.export();
+            Box::pin(async move { exported })
+        });
+        let (machine, last) = exported.await.map_err(|fatal| stopped(&fatal))?;
+        let (index, term) = last.map_or((0, 0), |last| (last.index, last.leader_id.term));
+        Ok((machine, Position { index, term }))
     }
 
     /// Answers a member's call: a heartbeat, a vote, a pre-vote, a hand-over.

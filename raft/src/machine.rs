@@ -71,6 +71,11 @@ impl StateMachine {
         Ok(outcome)
     }
 
+    /// The state as it is now, and where in the log it stands.
+    pub(crate) fn export(&self) -> (Machine, Option<LogId>) {
+        (self.machine.clone(), self.last)
+    }
+
     fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: self.last, last_membership: self.members.clone() }
     }

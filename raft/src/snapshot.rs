@@ -74,7 +74,8 @@ impl Snapshots {
     }
 }
 
-fn write(table: &SnapshotTable, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), Error> {
+/// Makes `bytes` the newest snapshot, durably.
+pub(crate) fn write(table: &SnapshotTable, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), Error> {
     let mut writer = table.create(&frame::encode(&SnapshotHead::from(meta)))?;
     for chunk in bytes.chunks(CHUNK) {
         writer.write(chunk)?;

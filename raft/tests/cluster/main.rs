@@ -6,4 +6,5 @@ mod group;
 mod harness;
 mod hostile;
 mod reads;
+mod recovery;
 mod replication;
