@@ -22,9 +22,9 @@ impl Timing {
     /// second to lose the lead, which a busy two-core machine does not make it do. Heartbeats are
     /// what an idle node spends most on, so there are no more of them than that needs.
     pub const LAN: Self = Self {
-        heartbeat: Duration::from_millis(200),
-        election_min: Duration::from_millis(350),
-        election_max: Duration::from_millis(700),
+        heartbeat: Duration::from_millis(300),
+        election_min: Duration::from_millis(400),
+        election_max: Duration::from_millis(800),
         stagger: Duration::from_millis(80),
     };
 
@@ -34,7 +34,7 @@ impl Timing {
         let lan = Self::LAN;
         let election_max = lan.election_max.max(10 * slow);
         Self {
-            heartbeat: lan.heartbeat.max(election_max * 2 / 7),
+            heartbeat: lan.heartbeat.max(election_max * 3 / 8),
             election_min: election_max / 2,
             election_max,
             stagger: lan.stagger.max(3 * slow),
