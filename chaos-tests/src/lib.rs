@@ -3,8 +3,10 @@
 //! Nothing here is part of the product.
 
 pub mod bench;
+pub mod catalogue;
 pub mod history;
 pub mod invariants;
+pub mod load;
 pub mod real;
 pub mod register;
 pub mod sim;

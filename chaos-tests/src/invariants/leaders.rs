@@ -19,8 +19,14 @@ impl OneLeaderATerm {
     /// # Errors
     /// Two leaders of one term.
     pub fn see(&mut self, look: &Look) -> Result<(), String> {
-        let Some(leader) = look.info.leader else { return Ok(()) };
-        let term = look.info.term;
+        look.info.leader.map_or(Ok(()), |leader| self.led(look.info.term, leader))
+    }
+
+    /// As [`OneLeaderATerm::see`], of a term and its leader.
+    ///
+    /// # Errors
+    /// Two leaders of one term.
+    pub fn led(&mut self, term: Term, leader: NodeId) -> Result<(), String> {
         let known = *self.leaders.entry(term).or_insert(leader);
         if known == leader { Ok(()) } else { Err(format!("{known} and {leader} lead term {term}")) }
     }

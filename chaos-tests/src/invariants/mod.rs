@@ -7,6 +7,7 @@ mod observer;
 mod orphans;
 mod removed;
 mod slots;
+mod strays;
 
 pub use acknowledged::acknowledged_writes_are_kept;
 pub use forward::StatesGoForward;
@@ -14,4 +15,5 @@ pub use leaders::OneLeaderATerm;
 pub use observer::{Look, Observer};
 pub use orphans::no_orphans;
 pub use removed::removed_services_are_gone;
-pub use slots::{Program, at_most_one_task_a_slot, programs};
+pub use slots::{Program, at_most_one_task_a_slot, every_program, programs};
+pub use strays::programs_are_tasks;

@@ -24,6 +24,16 @@ pub struct Program {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn programs(cluster: &Cluster, service: &str) -> Result<Vec<Program>> {
+    let mut all = every_program(cluster)?;
+    all.retain(|(name, _)| name == service);
+    Ok(all.into_iter().map(|(_, program)| program).collect())
+}
+
+/// The programs of all services' tasks on all nodes, with the names of their services.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn every_program(cluster: &Cluster) -> Result<Vec<(String, Program)>> {
     let mut found = Vec::new();
     for (number, node) in cluster.nodes().iter().enumerate() {
         let all = node.task_processes()?;
@@ -35,9 +45,8 @@ pub fn programs(cluster: &Cluster, service: &str) -> Result<Vec<Program>> {
                 variable("SWARM_SERVICE_NAME"),
                 variable("SWARM_TASK_ID"),
                 variable("SWARM_TASK_SLOT"),
-            ) && name == service
-            {
-                found.push(Program { node: number, pid: process.pid, task, slot });
+            ) {
+                found.push((name, Program { node: number, pid: process.pid, task, slot }));
             }
         }
     }

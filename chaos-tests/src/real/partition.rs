@@ -37,13 +37,26 @@ impl Partition {
     /// # Errors
     /// When nft refuses.
     pub fn of(links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>) -> Result<Self> {
+        Self::matching(links, "")
+    }
+
+    /// Drops those packets that the first of each pair sends to the second and that `filter`
+    /// matches, in nft's words; an empty filter matches all.
+    ///
+    /// # Errors
+    /// When nft refuses.
+    pub fn matching(
+        links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
+        filter: &str,
+    ) -> Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let table = format!("swarm_chaos_{}_{number}", std::process::id());
         let mut rules = format!(
             "table ip {table} {{ chain cut {{ type filter hook output priority 0; policy accept;\n"
         );
         for (from, to) in links {
-            rules += &format!("ip saddr {} ip daddr {} counter drop\n", from.ip(), to.ip());
+            let (from, to) = (from.ip(), to.ip());
+            rules += &format!("ip saddr {from} ip daddr {to} {filter} counter drop\n");
         }
         rules += "}\n}\n";
         nft(&rules)?;
@@ -67,6 +80,12 @@ impl Drop for Partition {
             tracing::error!(%error, "the partition may still be there");
         }
     }
+}
+
+/// Both directions of every link among `nodes`.
+pub fn all_links(nodes: &[SocketAddr]) -> Vec<(SocketAddr, SocketAddr)> {
+    let pairs = nodes.iter().flat_map(|a| nodes.iter().map(move |b| (*a, *b)));
+    pairs.filter(|(a, b)| a != b).collect()
 }
 
 fn nft(rules: &str) -> Result<String> {
