@@ -188,14 +188,14 @@ fn idle_store_writes_nothing() {
 fn caller_can_tell_what_an_error_means_for_the_node_however_it_is_wrapped() {
     let file = Path::new("/data/store/x");
     let harm = |error: Error| {
-        let wrapped = std::io::Error::other(std::io::Error::from(error));
+        let wrapped = io::Error::other(io::Error::from(error));
         Error::find(&wrapped).expect("it is in there").harm()
     };
     for table in [Table::Log, Table::Votes, Table::Snapshots] {
         assert_eq!(harm(Error::damaged(table, file, 7, "x")), Harm::Replica);
     }
     assert_eq!(harm(Error::damaged(Table::Agent, file, 7, "x")), Harm::Agent);
-    let disk = |code| harm(Error::io("read", file)(std::io::Error::from_raw_os_error(code)));
+    let disk = |code| harm(Error::io("read", file)(io::Error::from_raw_os_error(code)));
     assert_eq!([5, 28, 13].map(disk), [Harm::Disk, Harm::Full, Harm::Nothing]);
-    assert!(Error::find(&std::io::Error::other("something else")).is_none());
+    assert!(Error::find(&io::Error::other("something else")).is_none());
 }
