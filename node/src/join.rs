@@ -88,7 +88,7 @@ pub async fn serve(core: Arc<Core>, from: SocketAddr, body: Bytes) -> Result<Byt
     let keys = core.keys.keys().ok_or_else(|| {
         refuse(RefusalCode::Unavailable, "the leader has no CA key yet: try again shortly")
     })?;
-    check_clock(&core, request.now)?;
+    check_clock(core.clock.now(), request.now)?;
     let view = core.consensus.view();
     let cluster = view.cluster.as_deref().ok_or_else(|| {
         refuse(RefusalCode::Unavailable, "the cluster is still being set up: try again")
@@ -140,8 +140,7 @@ fn elsewhere(core: &Core, leader: Option<NodeId>) -> Refusal {
     }
 }
 
-fn check_clock(core: &Core, theirs: Timestamp) -> Result<(), Refusal> {
-    let ours = core.clock.now();
+fn check_clock(ours: Timestamp, theirs: Timestamp) -> Result<(), Refusal> {
     let apart = ours.since(theirs).max(theirs.since(ours));
     if apart <= CLOCK_TOLERANCE {
         return Ok(());
@@ -203,5 +202,84 @@ async fn add(core: &Core, request: RequestId, node: NewNode) -> Result<NodeId, R
         },
         Err(Error::NotLeader { leader }) => Err(elsewhere(core, leader)),
         Err(error) => Err(refuse(RefusalCode::Unavailable, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::cluster::{ClusterSpec, LimitedToken, TokenRotation};
+    use swarm_model::meta::Meta;
+    use swarm_net::ca::{ClusterSecret, Root};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn keys() -> ManagerKeys {
+        let root = Root::create(ClusterId::from_raw(1), NOW).expect("a CA");
+        ManagerKeys { root, secret: ClusterSecret::generate().expect("a secret") }
+    }
+
+    fn cluster() -> Cluster {
+        Cluster {
+            id: ClusterId::from_raw(1),
+            meta: Meta::default(),
+            spec: ClusterSpec::default(),
+            tokens: TokenRotation::default(),
+            limited_tokens: BTreeMap::new(),
+            ca_certificate: Vec::new(),
+            epoch: Default::default(),
+            left_out: Default::default(),
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_the_tolerance_and_no_more() {
+        let check = |theirs, expect| {
+            let checked = check_clock(NOW, theirs);
+            assert_eq!(checked.is_ok(), expect, "{theirs}");
+            if let Err(refusal) = checked {
+                assert!(refusal.message.contains("301 s away"), "{}", refusal.message);
+            }
+        };
+        let before = |seconds: u64| Timestamp::from_millis(1_000_000_000 - seconds * 1000);
+        check(NOW, true);
+        check(NOW.after(CLOCK_TOLERANCE), true);
+        check(before(300), true);
+        check(NOW.after(Duration::from_secs(301)), false);
+        check(before(301), false);
+    }
+
+    #[test]
+    fn a_token_opens_the_role_it_was_made_for_until_it_is_rotated() {
+        let (keys, mut cluster) = (keys(), cluster());
+        let secret =
+            |cluster: &Cluster, role| keys.secret.token_secret(role, cluster.tokens.of(role));
+        for role in [Role::Worker, Role::Manager] {
+            let opened = open_token(&cluster, &keys, &secret(&cluster, role), NOW);
+            assert_eq!(opened, Ok((role, None)));
+        }
+        let old = secret(&cluster, Role::Worker);
+        cluster.tokens.worker += 1;
+        assert!(open_token(&cluster, &keys, &old, NOW).is_err(), "it was rotated");
+        let other = self::keys().secret.token_secret(Role::Worker, 1);
+        assert!(open_token(&cluster, &keys, &other, NOW).is_err(), "of another cluster");
+        assert!(open_token(&cluster, &keys, &[0; 16], NOW).is_err());
+    }
+
+    #[test]
+    fn a_limited_token_opens_until_its_end() {
+        let (keys, mut cluster) = (keys(), cluster());
+        let (id, secret) = (TokenId::from_raw(5), [7; 16]);
+        let token = LimitedToken {
+            secret_sha256: digest(&SHA256, &secret).as_ref().try_into().expect("32 bytes"),
+            role: Role::Manager,
+            expires_at: Some(NOW),
+            uses_left: Some(1),
+        };
+        cluster.limited_tokens.insert(id, token);
+        let open = |at| open_token(&cluster, &keys, &secret, at);
+        let before = Timestamp::from_millis(1_000_000_000 - 1);
+        assert_eq!(open(before), Ok((Role::Manager, Some(id))));
+        assert!(open(NOW).is_err(), "it ends now");
     }
 }

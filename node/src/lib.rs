@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod api;
 pub mod assembly;
+mod claim;
 pub mod clock;
 pub mod config;
 pub mod core;

@@ -2,13 +2,13 @@
 //!
 //! Starts nothing. Either the directory holds a whole node afterwards, or it is as it was.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use swarm_model::clock::Clock;
 use swarm_model::cluster::ClusterSpec;
 use swarm_model::id::{ClusterId, NodeId};
@@ -18,16 +18,21 @@ use swarm_net::ca::{ClusterSecret, Identity, JoinToken, NodeKey, Root};
 use swarm_net::frame;
 use swarm_net::quic::join_call;
 use swarm_net::rpc::RefusalCode;
+use tokio::time::Instant;
 
 use crate::agent::resources;
-use crate::config::{self, Bootstrap, CONFIG_FILE, ConfigError, NodeConfig};
+use crate::claim::Claim;
+pub use crate::claim::clear;
+use crate::config::{self, Bootstrap, ConfigError, NodeConfig};
 use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::{self, KeyError, ManagerKeys};
 
-/// How long the cluster may take to let a node in.
+/// How long the cluster may take to let a node in, elections included.
+const JOIN_PATIENCE: Duration = Duration::from_secs(20);
+/// One round of asking all managers that are known.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a node that asks the wrong manager is sent on.
-const REDIRECTS: usize = 4;
+/// Pause before managers that cannot answer now are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A new cluster.
 #[derive(Debug, Clone)]
@@ -83,6 +88,15 @@ pub enum SetupError {
          --data-dir", dir.display()
     )]
     Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another `init` or `join` is at work there.
+    #[error(
+        "another `swarm init` or `swarm join` is preparing {}: wait for it, or choose another \
+         --data-dir", dir.display()
+    )]
+    Busy {
         /// The directory.
         dir: PathBuf,
     },
@@ -237,24 +251,65 @@ async fn ask(
     clock: Arc<dyn Clock>,
 ) -> Result<JoinGrant, SetupError> {
     let body = frame::encode(request);
-    let mut managers = options.managers.clone();
-    for _ in 0..REDIRECTS {
-        let digest = options.token.ca_digest;
-        let call = join_call(&managers, digest, body.clone(), JOIN_DEADLINE, clock.clone());
-        match call.await {
-            Ok(bytes) => {
-                return frame::decode(&bytes).map_err(|e| SetupError::Answer(e.to_string()));
-            }
-            Err(swarm_net::Error::Refused(refusal)) if refusal.code == RefusalCode::NotLeader => {
-                match frame::decode::<SocketAddr>(&refusal.detail) {
-                    Ok(leader) => managers = vec![leader],
-                    Err(_) => return Err(swarm_net::Error::Refused(refusal).into()),
-                }
-            }
-            Err(error) => return Err(error.into()),
+    let digest = options.token.ca_digest;
+    let answer = ask_all(&options.managers, async |managers: Vec<SocketAddr>, deadline| {
+        join_call(&managers, digest, body.clone(), deadline, clock.clone()).await
+    });
+    frame::decode(&answer.await?).map_err(|error| SetupError::Answer(error.to_string()))
+}
+
+/// Calls until somebody answers for good. Who is said to lead is asked first; the others are not
+/// forgotten, since a leader may be gone by now. The request may be repeated: it is one request.
+async fn ask_all(
+    managers: &[SocketAddr],
+    mut call: impl AsyncFnMut(Vec<SocketAddr>, Duration) -> Result<Bytes, swarm_net::Error>,
+) -> Result<Bytes, SetupError> {
+    let began = Instant::now();
+    let mut leader: Option<SocketAddr> = None;
+    loop {
+        let others = managers.iter().copied().filter(|addr| Some(*addr) != leader);
+        let all: Vec<_> = leader.into_iter().chain(others).collect();
+        let left = JOIN_PATIENCE.saturating_sub(began.elapsed());
+        let redirected = leader.take().is_some();
+        let error = match call(all, left.min(JOIN_DEADLINE)).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let next = next_step(&error, redirected);
+        if next == Next::GiveUp || began.elapsed() + ASK_AGAIN >= JOIN_PATIENCE {
+            return Err(error.into());
         }
+        if let Next::Ask(addr) = next {
+            leader = Some(addr);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
-    Err(SetupError::Answer("the managers do not agree on who leads: try again".to_owned()))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The same managers, a little later.
+    Again,
+    /// This one first.
+    Ask(SocketAddr),
+    GiveUp,
+}
+
+/// What to do about a call that failed; `redirected`: a manager had said who leads. Pure.
+fn next_step(error: &swarm_net::Error, redirected: bool) -> Next {
+    match error {
+        swarm_net::Error::Refused(refusal) => match refusal.code {
+            RefusalCode::NotLeader => frame::decode(&refusal.detail).map_or(Next::Again, Next::Ask),
+            // An election is under way, most likely.
+            RefusalCode::Unavailable | RefusalCode::Busy => Next::Again,
+            _ => Next::GiveUp,
+        },
+        // The leader that a manager knew of may have died since; others may know the next one.
+        swarm_net::Error::Unreachable { .. } if redirected => Next::Again,
+        // Perhaps it was carried out: the same request again tells.
+        swarm_net::Error::NoAnswer { .. } => Next::Again,
+        _ => Next::GiveUp,
+    }
 }
 
 /// Somebody else's port is better found out before the cluster is asked.
@@ -268,65 +323,66 @@ fn check_port(addr: SocketAddr) -> Result<(), SetupError> {
     }
 }
 
-/// A directory that is emptied again unless it is kept.
-struct Claim {
-    dir: PathBuf,
-    made: bool,
-    kept: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_net::rpc::Refusal;
 
-impl Claim {
-    fn take(dir: &Path) -> Result<Self, SetupError> {
-        let failed = |source| SetupError::Dir { dir: dir.to_owned(), source };
-        if dir.join(CONFIG_FILE).exists() {
-            return Err(SetupError::Occupied { dir: dir.to_owned() });
-        }
-        let made = !dir.exists();
-        fs::create_dir_all(dir).map_err(failed)?;
-        let strange = fs::read_dir(dir)
-            .map_err(failed)?
-            .filter_map(Result::ok)
-            .any(|entry| entry.file_name() != "daemon.log");
-        if strange {
-            return Err(SetupError::NotEmpty { dir: dir.to_owned() });
-        }
-        Ok(Self { dir: dir.to_owned(), made, kept: false })
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 2377))
     }
 
-    fn path(&self) -> &Path {
-        &self.dir
+    fn refused(code: RefusalCode) -> swarm_net::Error {
+        swarm_net::Error::Refused(Refusal::new(code, "why"))
     }
 
-    fn keep(mut self) {
-        self.kept = true;
+    fn sent_to(leader: SocketAddr) -> swarm_net::Error {
+        let refusal = Refusal::new(RefusalCode::NotLeader, "why");
+        swarm_net::Error::Refused(refusal.with_detail(frame::encode(&leader)))
     }
-}
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        // Only what was written here: the directory was empty before.
-        let removed = if self.made { fs::remove_dir_all(&self.dir) } else { clear(&self.dir) };
-        if let Err(error) = removed {
-            tracing::warn!(dir = %self.dir.display(), %error, "cannot clean up");
-        }
+    /// Gives the answers one after another, then none but "not now"; tells who was asked.
+    async fn ask(
+        answers: Vec<Result<Bytes, swarm_net::Error>>,
+    ) -> (Vec<Vec<SocketAddr>>, Result<Bytes, SetupError>) {
+        let (mut asked, mut answers) = (Vec::new(), answers.into_iter());
+        let answer = ask_all(&[addr(1), addr(2)], async |managers, _| {
+            asked.push(managers);
+            answers.next().unwrap_or_else(|| Err(refused(RefusalCode::Unavailable)))
+        })
+        .await;
+        (asked, answer)
     }
-}
 
-/// Removes everything in `dir`, but not `dir` itself.
-///
-/// # Errors
-/// What could not be removed.
-pub fn clear(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
+    #[tokio::test(start_paused = true)]
+    async fn a_redirect_is_followed_and_the_others_are_not_forgotten() {
+        let dead = || swarm_net::Error::Unreachable { tried: String::new() };
+        let answers = vec![Err(sent_to(addr(9))), Err(dead()), Err(sent_to(addr(2)))];
+        let (asked, answer) = ask(answers.into_iter().chain([Ok(Bytes::new())]).collect()).await;
+        answer.expect("let in");
+        let listed = vec![addr(1), addr(2)];
+        let first = vec![addr(9), addr(1), addr(2)];
+        assert_eq!(asked, [listed.clone(), first, listed, vec![addr(2), addr(1)]]);
     }
-    Ok(())
+
+    #[tokio::test(start_paused = true)]
+    async fn an_election_is_waited_for_and_not_for_ever() {
+        let busy = (0..20).map(|_| Err(refused(RefusalCode::Unavailable)));
+        let (asked, answer) = ask(busy.chain([Ok(Bytes::new())]).collect()).await;
+        answer.expect("let in");
+        assert_eq!(asked.len(), 21);
+        let began = Instant::now();
+        let (_, answer) = ask(Vec::new()).await;
+        answer.expect_err("nobody leads");
+        assert!(began.elapsed() <= JOIN_PATIENCE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_time_does_not_mend_fails_at_once() {
+        let (asked, answer) = ask(vec![Err(refused(RefusalCode::Invalid))]).await;
+        answer.expect_err("a wrong token");
+        assert_eq!(asked.len(), 1);
+        let dead = swarm_net::Error::Unreachable { tried: String::new() };
+        assert_eq!(ask(vec![Err(dead)]).await.0.len(), 1, "nobody is there");
+    }
 }

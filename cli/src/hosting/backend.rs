@@ -47,7 +47,9 @@ pub(crate) fn token(text: &str) -> Result<JoinToken, String> {
 
 fn failure(error: &SetupError) -> Failure {
     let exit = match error {
-        SetupError::Occupied { .. } | SetupError::PortInUse { .. } => Exit::Conflict,
+        SetupError::Occupied { .. } | SetupError::Busy { .. } | SetupError::PortInUse { .. } => {
+            Exit::Conflict
+        }
         SetupError::NotEmpty { .. } | SetupError::Spec(_) => Exit::Usage,
         SetupError::Net(error) => match error {
             swarm_net::Error::Token { .. } => Exit::Usage,

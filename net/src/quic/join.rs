@@ -26,7 +26,7 @@ use crate::Error;
 use crate::ca::certificate::NodeCertificate;
 use crate::ca::digest;
 use crate::frame;
-use crate::rpc::{Lane, Method, RefusalCode};
+use crate::rpc::{Lane, Method, Refusal, RefusalCode};
 use crate::transport::CallError;
 
 /// The name asked for: a joining node does not know its peer's id yet.
@@ -36,8 +36,9 @@ const NAME: &str = "join.swarm";
 /// SHA-256 `ca_digest`, and gives its answer.
 ///
 /// # Errors
-/// What is wrong with the addresses, the cluster, the clocks, or the cluster's refusal. Only
-/// [`Error::NoAnswer`] leaves it open whether the request was carried out.
+/// What is wrong with the addresses, the cluster, the clocks, or the cluster's refusal. A refusal that
+/// another time or place may not give (who leads, not now) is the error when no address did
+/// better. Only [`Error::NoAnswer`] leaves it open whether the request was carried out.
 pub async fn join_call(
     addrs: &[SocketAddr],
     ca_digest: [u8; 32],
@@ -47,6 +48,7 @@ pub async fn join_call(
 ) -> Result<Bytes, Error> {
     let deadline = Instant::now() + deadline;
     let mut tried = Vec::new();
+    let mut refused = None;
     for (index, &addr) in addrs.iter().enumerate() {
         // Each address gets its share of the time that is left, the last one all of it.
         let left = u32::try_from(addrs.len() - index).unwrap_or(u32::MAX);
@@ -56,7 +58,18 @@ pub async fn join_call(
             Ok(answer) => return Ok(answer),
             Err(Attempt::Final(error)) => return Err(error),
             Err(Attempt::Next(reason)) => tried.push(format!("{addr}: {reason}")),
+            // Who knows the leader need not be asked again: the leader should be.
+            Err(Attempt::Refused(refusal)) if !refusal.detail.is_empty() => {
+                return Err(Error::Refused(refusal));
+            }
+            Err(Attempt::Refused(refusal)) => {
+                tried.push(format!("{addr}: {}", refusal.message));
+                refused = Some(refusal);
+            }
         }
+    }
+    if let Some(refusal) = refused {
+        return Err(Error::Refused(Refusal { message: tried.join(", "), ..refusal }));
     }
     Err(Error::Unreachable { tried: tried.join(", ") })
 }
@@ -65,6 +78,8 @@ pub async fn join_call(
 enum Attempt {
     /// The next one may do better.
     Next(String),
+    /// It is the wrong one, or not now.
+    Refused(Refusal),
     /// So would every other.
     Final(Error),
 }
@@ -84,7 +99,7 @@ async fn ask(
         Ok(Ok((answer, _stream))) => Ok(answer),
         Ok(Err(Fault::Call(CallError::Refused(refusal)))) => match refusal.code {
             RefusalCode::Busy | RefusalCode::Unavailable | RefusalCode::NotLeader => {
-                Err(Attempt::Next(refusal.message))
+                Err(Attempt::Refused(refusal))
             }
             _ => Err(Attempt::Final(Error::Refused(refusal))),
         },

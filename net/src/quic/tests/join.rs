@@ -34,7 +34,7 @@ async fn a_stranger_reaches_a_manager_of_the_pinned_cluster_and_no_more() {
     let answer = join(&[manager.addr], root.digest(), b"role").await.expect("answered");
     assert_eq!(frame::decode(&answer), Ok(None::<Role>), "it is anonymous");
     let refused = join(&[manager.addr], root.digest(), b"refuse").await.expect_err("refused");
-    assert!(matches!(&refused, Error::Unreachable { tried } if tried.contains("not Join")));
+    assert!(matches!(&refused, Error::Refused(why) if why.message.contains("not Join")));
 }
 
 #[tokio::test]

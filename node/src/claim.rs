@@ -1,0 +1,153 @@
+//! A data directory while it is prepared: one at a time, and as it was before unless it is kept.
+//!
+//! What is put into it is decided by `setup`.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::config::CONFIG_FILE;
+use crate::setup::SetupError;
+
+/// Of a directory that is made here: it holds keys.
+const MODE: u32 = 0o700;
+
+/// A directory that is emptied again unless it is kept. Nobody else can claim it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    dir: PathBuf,
+    made: bool,
+    kept: bool,
+    /// Locked for as long as it is open; a lock dies with its process and leaves no file.
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims `dir`, which is made if there is none.
+    ///
+    /// # Errors
+    /// When a node or something else lives there, somebody else prepares it, or it cannot be used.
+    pub(crate) fn take(dir: &Path) -> Result<Self, SetupError> {
+        let failed = |source| SetupError::Dir { dir: dir.to_owned(), source };
+        let busy = || SetupError::Busy { dir: dir.to_owned() };
+        let made = make(dir).map_err(failed)?;
+        let lock = File::open(dir).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(busy()),
+            Err(error) => return Err(failed(error.into())),
+        }
+        // Who held the lock before may have removed the directory, which is another one then.
+        match (fs::metadata(dir), lock.metadata()) {
+            (Ok(now), Ok(locked)) if (now.dev(), now.ino()) == (locked.dev(), locked.ino()) => {}
+            (Ok(_), Ok(_)) | (Err(_), _) | (_, Err(_)) => return Err(busy()),
+        }
+        if dir.join(CONFIG_FILE).exists() {
+            return Err(SetupError::Occupied { dir: dir.to_owned() });
+        }
+        let strange = fs::read_dir(dir)
+            .map_err(failed)?
+            .filter_map(Result::ok)
+            .any(|entry| entry.file_name() != "daemon.log");
+        if strange {
+            return Err(SetupError::NotEmpty { dir: dir.to_owned() });
+        }
+        Ok(Self { dir: dir.to_owned(), made, kept: false, _lock: lock })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// It is prepared: it stays.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+/// Makes `dir` for its owner alone; `false` when it was there.
+fn make(dir: &Path) -> io::Result<bool> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(MODE).create(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // Only what was written here: the directory was empty before.
+        let removed = if self.made { fs::remove_dir_all(&self.dir) } else { clear(&self.dir) };
+        if let Err(error) = removed {
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot clean up");
+        }
+    }
+}
+
+/// Removes everything in `dir`, but not `dir` itself.
+///
+/// # Errors
+/// What could not be removed.
+pub fn clear(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_claims_of_one_directory_exclude_each_other() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let dir = home.path().join("a/b");
+        let first = Claim::take(&dir).expect("free");
+        assert!(matches!(Claim::take(&dir), Err(SetupError::Busy { .. })));
+        fs::write(first.path().join(CONFIG_FILE), "{}").expect("written");
+        assert!(matches!(Claim::take(&dir), Err(SetupError::Busy { .. })));
+        first.keep();
+        assert!(matches!(Claim::take(&dir), Err(SetupError::Occupied { .. })));
+        assert!(dir.join(CONFIG_FILE).exists(), "who was refused must not clean up");
+    }
+
+    #[test]
+    fn of_many_claims_at_once_one_wins() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let dir = home.path().join("d");
+        let claims = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Claim::take(&dir))).collect();
+            threads.into_iter().map(|it| it.join().expect("no panic")).collect::<Vec<_>>()
+        });
+        assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
+    }
+
+    #[test]
+    fn a_made_directory_is_private_and_goes_again() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let dir = home.path().join("d");
+        let claim = Claim::take(&dir).expect("free");
+        assert_eq!(fs::metadata(&dir).expect("made").mode() & 0o777, MODE);
+        drop(claim);
+        assert!(!dir.exists());
+        fs::create_dir(&dir).expect("made");
+        fs::write(Claim::take(&dir).expect("empty").path().join("x"), "").expect("written");
+        assert_eq!(fs::read_dir(&dir).expect("stays").count(), 0);
+    }
+}
