@@ -49,11 +49,11 @@ impl ManagerKeys {
     }
 }
 
-/// Where a node keeps the keys while it is a manager.
-#[derive(Debug)]
+/// Where a node keeps the keys while it is a manager. Clones are handles to the same place.
+#[derive(Debug, Clone)]
 pub struct KeyRing {
     dir: PathBuf,
-    held: RwLock<Option<Arc<ManagerKeys>>>,
+    held: Arc<RwLock<Option<Arc<ManagerKeys>>>>,
 }
 
 impl KeyRing {
@@ -71,7 +71,7 @@ impl KeyRing {
             }
             false => None,
         };
-        Ok(Self { dir, held: RwLock::new(held) })
+        Ok(Self { dir, held: Arc::new(RwLock::new(held)) })
     }
 
     /// The keys, on a manager.

@@ -114,7 +114,10 @@ async fn keep_credentials(core: &Core) {
 async fn adjust(core: &Core, role: Role) -> Result<(), String> {
     match (role, core.keys.keys().is_some()) {
         (Role::Manager, false) => fetch_keys(core).await?,
-        (Role::Worker, true) => core.keys.discard(),
+        (Role::Worker, true) => {
+            let ring = core.keys.clone();
+            core.work.run(move || ring.discard()).await;
+        }
         (Role::Manager, true) | (Role::Worker, false) => {}
     }
     let now = core.clock.now();
@@ -140,7 +143,9 @@ async fn ask_leader(core: &Core, method: Method, body: Bytes) -> Result<Bytes, S
 async fn fetch_keys(core: &Core) -> Result<(), String> {
     let answer = ask_leader(core, Method::ManagerKeys, Bytes::new()).await?;
     let keys = ManagerKeys::decode(&answer)?;
-    core.keys.store(keys).map_err(|error| error.to_string())?;
+    let ring = core.keys.clone();
+    let stored = core.work.run(move || ring.store(keys)).await;
+    stored.map_err(|error| error.to_string())?;
     tracing::info!("this node holds the manager keys now");
     Ok(())
 }
@@ -153,7 +158,9 @@ async fn renew(core: &Core) -> Result<(), String> {
         _ => ask_leader(core, Method::RenewCertificate, request.into()).await?.to_vec(),
     };
     let renewed = identity.renewed(certificate).map_err(|error| error.to_string())?;
-    renewed.save(&core.data_dir).map_err(|error| error.to_string())?;
+    let (kept, dir) = (renewed.clone(), core.data_dir.clone());
+    let saved = core.work.run(move || kept.save(&dir)).await;
+    saved.map_err(|error| error.to_string())?;
     core.identity.send_replace(renewed);
     tracing::info!("certificate renewed");
     Ok(())

@@ -9,11 +9,12 @@ use swarm_model::task::TaskStatus;
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::view::View;
 use swarm_state::store::AgentWrite;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::Configs;
 use super::record::Record;
-use super::{Agent, ENDED_MAX, Entry, LEADER_PATIENCE, Life};
+use super::{Agent, ENDED_MAX, Entry, LEADER_PATIENCE, Life, REWRITE};
 
 /// How long a config may be behind its assignment: the replica follows within a heartbeat or two.
 const CONFIG_PATIENCE: Duration = Duration::from_secs(3);
@@ -25,6 +26,7 @@ impl Agent {
         let patience = tokio::time::sleep(LEADER_PATIENCE);
         tokio::pin!(patience);
         let mut patient = true;
+        let mut rewrite_at = Instant::now();
         loop {
             let mut ended = Vec::new();
             tokio::select! {
@@ -42,6 +44,10 @@ impl Agent {
                 () = &mut patience, if patient => {
                     patient = false;
                     self.release(None);
+                }
+                () = tokio::time::sleep_until(rewrite_at), if !self.unwritten.is_empty() => {
+                    self.rewrite().await;
+                    rewrite_at = Instant::now() + REWRITE;
                 }
             }
         }

@@ -12,7 +12,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::view::View;
 use swarm_net::task::TaskGroup;
 use swarm_state::store::{AgentTable, AgentWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
@@ -38,6 +38,10 @@ use crate::work::Work;
 const INPUTS_MAX: usize = 64;
 /// Ended tasks that may wait for the agent.
 const ENDED_MAX: usize = 256;
+/// How soon writes that failed are made up for.
+const REWRITE: Duration = Duration::from_secs(5);
+/// Ended tasks that are cleared away at the same time.
+const CLEARED_AT_ONCE: usize = 8;
 /// After a reboot: how long the leader may take to say what changed before the last assignments are
 /// started as they were.
 const LEADER_PATIENCE: Duration = Duration::from_secs(3);
@@ -115,6 +119,10 @@ type Pipe<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
 pub struct Agent {
     options: Options,
     entries: BTreeMap<TaskId, Entry>,
+    /// Tasks whose record on the disk is not what is known of them, since a write failed.
+    unwritten: BTreeSet<TaskId>,
+    /// One permit for each task that is being cleared away.
+    clearing: Arc<Semaphore>,
     ended: Pipe<(TaskId, TaskStatus)>,
     inputs: Pipe<AssignmentMessage>,
 }
@@ -128,6 +136,8 @@ impl Agent {
         let mut agent = Self {
             options,
             entries: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+            clearing: Arc::new(Semaphore::new(CLEARED_AT_ONCE)),
             ended: mpsc::channel(ENDED_MAX),
             inputs: mpsc::channel(INPUTS_MAX),
         };
@@ -249,29 +259,48 @@ impl Agent {
         self.clear(forgotten).await;
     }
 
-    /// Removes everything of ended tasks but their logs.
+    /// Removes everything of ended tasks but their logs, while the agent goes on: a slow disk must
+    /// not keep other tasks from being stopped.
     async fn clear(&mut self, tasks: Vec<TaskId>) {
         // First the record: a task that has ended must not start again after a restart.
         self.write(tasks.iter().copied().map(AgentWrite::Remove).collect()).await;
-        for task in &tasks {
-            let Some(entry) = self.entries.remove(task) else { continue };
-            if let Some(runtime) = self.options.runtime_of(&entry.record.assignment)
-                && let Err(error) = runtime.remove(*task).await
-            {
-                tracing::warn!(task_id = %task, %error, "cannot clear the ended task away");
-            }
-            self.options.board.forget(*task);
+        for task in tasks {
+            let Some(entry) = self.entries.remove(&task) else { continue };
+            let Some(runtime) = self.options.runtime_of(&entry.record.assignment) else {
+                self.options.board.forget(task);
+                continue;
+            };
+            let (board, clearing) = (self.options.board.clone(), self.clearing.clone());
+            let cancel = self.options.tasks.token();
+            self.options.tasks.spawn("clearing", async move {
+                // What a daemon that ends leaves, the next one finds: nobody is assigned it.
+                let clear = async {
+                    let _permit = clearing.acquire().await;
+                    if let Err(error) = runtime.remove(task).await {
+                        tracing::warn!(task_id = %task, %error, "cannot clear the ended task away");
+                    }
+                    board.forget(task);
+                };
+                cancel.run_until_cancelled(clear).await.unwrap_or_default();
+            });
         }
     }
 
-    /// Writes to the table. A full or broken disk must not stop what runs: it is said, and the next
-    /// message of the leader makes up for it.
-    async fn write(&self, writes: Vec<AgentWrite>) -> bool {
+    /// Writes to the table. A full or broken disk must not stop what runs: it is said, and made up
+    /// for by [`Agent::rewrite`].
+    async fn write(&mut self, writes: Vec<AgentWrite>) -> bool {
         if writes.is_empty() {
             return true;
         }
+        let tasks: Vec<TaskId> = writes.iter().map(task_of).collect();
         let table = self.options.table.clone();
         let written = self.options.work.run(move || table.apply(&writes)).await;
+        for task in tasks {
+            match &written {
+                Ok(()) => self.unwritten.remove(&task),
+                Err(_) => self.unwritten.insert(task),
+            };
+        }
         if let Err(error) = &written {
             tracing::error!(%error, "cannot keep assignments on disk");
             if matches!(error, swarm_state::store::Error::Poisoned { .. }) {
@@ -281,6 +310,26 @@ impl Agent {
             }
         }
         written.is_ok()
+    }
+
+    /// Writes again what could not be written, as it is known now.
+    async fn rewrite(&mut self) {
+        let writes = self.unwritten.iter().map(|task| match self.entries.get(task) {
+            Some(entry) => AgentWrite::Put(*task, entry.record.encode()),
+            None => AgentWrite::Remove(*task),
+        });
+        let writes: Vec<_> = writes.collect();
+        let count = writes.len();
+        if self.write(writes).await {
+            tracing::info!(count, "assignments are kept on disk again");
+        }
+    }
+}
+
+/// Whose record it changes.
+fn task_of(write: &AgentWrite) -> TaskId {
+    match write {
+        AgentWrite::Put(task, _) | AgentWrite::Remove(task) => *task,
     }
 }
 

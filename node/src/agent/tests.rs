@@ -334,3 +334,47 @@ async fn a_deposed_leader_is_not_obeyed() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(machine.runtime.running().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_failed_is_made_up_for_when_there_is_space_again() {
+    let machine = Machine::new();
+    let mut daemon = machine.boot().await;
+    daemon.assign(vec![assignment(1, "web", DesiredState::Running)]).await;
+    daemon.until(1, RUNNING).await;
+    machine.disk.set_free(Some(0));
+    let mut large = assignment(1, "web", DesiredState::Running);
+    large.service_labels.insert("large".to_owned(), "x".repeat(900_000));
+    daemon.assign(vec![large]).await;
+    let kept = |daemon: &Daemon| daemon.table.scan().expect("reads")[0].1.len();
+    tokio::time::sleep(REWRITE * 3).await;
+    assert!(kept(&daemon) < 900_000, "the disk is full");
+    machine.disk.set_free(None);
+    tokio::time::sleep(REWRITE * 2).await;
+    assert!(kept(&daemon) > 900_000, "nobody tried again");
+    assert_eq!(daemon.board.status(id(1)).map(|status| status.state), RUNNING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_until_others_are_cleared_away() {
+    let machine = Machine::new();
+    let mut daemon = machine.boot().await;
+    let all = (1..=21).map(|task| assignment(task, "web", DesiredState::Running)).collect();
+    daemon.assign(all).await;
+    for task in 1..=21 {
+        daemon.until(task, RUNNING).await;
+    }
+    let removal = Duration::from_secs(30);
+    machine.runtime.slow_removals(removal);
+    let cleared: Vec<u128> = (1..=20).collect();
+    daemon.delta(Vec::new(), &cleared).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = Instant::now();
+    daemon.assign(vec![assignment(21, "web", DesiredState::Shutdown)]).await;
+    daemon.until(21, SHUTDOWN).await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // 20 of them, 8 at a time.
+    tokio::time::sleep(removal * 3).await;
+    let removed = |event: &&crate::runtime::MockEvent| event.what == MockEventKind::Removed;
+    assert_eq!(machine.runtime.events().iter().filter(removed).count(), 20);
+    assert!(daemon.board.status(id(20)).is_none());
+}

@@ -78,6 +78,7 @@ struct Machine {
     programs: BTreeMap<String, Behaviour>,
     tasks: BTreeMap<TaskId, Task>,
     events: Vec<MockEvent>,
+    removal: Duration,
 }
 
 #[derive(Debug)]
@@ -104,6 +105,11 @@ impl MockRuntime {
     /// Says what `program` does from now on.
     pub fn program(&self, program: &str, behaviour: Behaviour) {
         self.machine().programs.insert(program.to_owned(), behaviour);
+    }
+
+    /// How long a removal takes from now on: a slow disk.
+    pub fn slow_removals(&self, removal: Duration) {
+        self.machine().removal = removal;
     }
 
     /// Everything that happened, oldest first.
@@ -351,7 +357,14 @@ impl TaskRuntime for MockRuntime {
 
     fn remove(&self, task: TaskId) -> BoxFuture<'static, Result<(), Failure>> {
         let this = self.clone();
-        async move { this.remove_now(task) }.boxed()
+        async move {
+            let removal = this.machine().removal;
+            if !removal.is_zero() {
+                sleep(removal).await;
+            }
+            this.remove_now(task)
+        }
+        .boxed()
     }
 
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>> {
