@@ -1,156 +1,257 @@
-//! How a node leaves: its tasks move first, then its vote goes, then its membership.
+//! How a node leaves: the leader moves its tasks, takes its vote, then its membership ([`departure`]).
+//!
+//! A leave outlives the client that asked for it: it is finished, or undone, and says which.
+//!
+//! [`departure`]: crate::departure
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use swarm_model::command::{Actor, Op};
+use swarm_model::command::Actor;
 use swarm_model::id::{NodeId, RequestId};
-use swarm_model::node::{Availability, Role};
+use swarm_model::node::{Node, NodeSpec, Role};
+use swarm_model::view::View;
 use swarm_net::frame;
 use swarm_net::rpc::{Method, Refusal, RefusalCode};
-use swarm_net::transport::{CallError, Peer};
+use swarm_net::transport::CallError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::api::backend::ProposeError;
 use crate::core::Core;
-use crate::propose;
+use crate::departure;
 
-/// How long tasks may take to move; then the node leaves all the same.
-const MOVE_TASKS: Duration = Duration::from_secs(30);
-/// How long a vote may take to go.
-const GIVE_UP_VOTE: Duration = Duration::from_secs(20);
-/// One call to the leader: it waits for the vote to go.
-const CALL_DEADLINE: Duration = Duration::from_secs(25);
-/// Pause between two looks.
+/// For how long a leader that lets this node go is looked for.
+const FIND_LEADER: Duration = Duration::from_secs(20);
+/// One call to the leader: it answers when everything is done, or undone.
+const CALL_DEADLINE: Duration = departure::LONGEST.saturating_add(Duration::from_secs(5));
+/// Pause between two attempts.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What a leaving node asks of the leader, once its tasks are gone.
-#[derive(Debug, Serialize, Deserialize)]
-struct Farewell {
-    actor: Actor,
-    request: RequestId,
+/// What a leaving node asks of the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Farewell {
+    /// Who wants it.
+    pub(crate) actor: Actor,
+    /// The same through all attempts.
+    pub(crate) request: RequestId,
 }
 
-/// Leaves the cluster.
+/// Leaves the cluster. Goes on when nobody waits for the answer any more.
 ///
 /// # Errors
-/// When this is the last manager (without `force`), or the cluster does not answer (without `force`).
+/// When this is the last manager (without `force`), or the cluster does not let it go (without
+/// `force`); says whether anything of it is left.
 pub(crate) async fn leave(core: &Arc<Core>, actor: Actor, force: bool) -> Result<(), ProposeError> {
-    let view = core.consensus.view();
-    let others: Vec<_> = view.nodes.values().filter(|node| node.id != core.id).collect();
-    let managers = others.iter().filter(|node| node.spec.role == Role::Manager).count();
-    let manager = view.nodes.get(&core.id).is_some_and(|node| node.spec.role == Role::Manager);
-    if manager && managers == 0 {
-        if !force {
-            let reason = "this is the last manager: promote another node first, or leave with \
-                          --force, which ends the cluster"
-                .to_owned();
-            return Err(ProposeError::Forbidden { reason });
+    let (told, answer) = oneshot::channel();
+    let leaving = core.clone();
+    core.tasks.spawn("leave", async move {
+        let cancel = leaving.tasks.token();
+        let left = leave_now(&leaving, actor, force);
+        let Some(left) = cancel.run_until_cancelled(left).await else { return };
+        if let Err(error) = &left {
+            tracing::warn!(%error, "this node did not leave");
         }
-        core.dismissed.cancel();
-        return Ok(());
-    }
-    match depart(core, &actor).await {
-        Err(error) if force => {
-            tracing::warn!(%error, "leaving without the cluster's consent");
+        let dismissed = left.is_ok();
+        // Nobody may be waiting any more.
+        drop(told.send(left));
+        if dismissed {
+            leaving.dismissed.cancel();
         }
-        other => other?,
-    }
-    core.dismissed.cancel();
-    Ok(())
+    });
+    let stopped = || ProposeError::Unavailable { reason: "the daemon ends".to_owned() };
+    answer.await.unwrap_or_else(|_dropped| Err(stopped()))
 }
 
-async fn depart(core: &Core, actor: &Actor) -> Result<(), ProposeError> {
-    drain(core, actor).await?;
-    if core.consensus.status_now().is_leader() {
-        // Nobody may be able to take over yet: the last voter has to bring in another one first.
-        let gone = give_up_vote(core, core.id).await;
-        gone.map_err(|reason| ProposeError::Unavailable { reason })?;
+async fn leave_now(core: &Core, actor: Actor, force: bool) -> Result<(), ProposeError> {
+    let view = core.consensus.view();
+    if is_last_manager(&view, core.id) {
+        if force {
+            return Ok(());
+        }
+        let reason = "this is the last manager: promote another node first, or leave with \
+                      --force, which ends the cluster";
+        return Err(ProposeError::Forbidden { reason: reason.to_owned() });
     }
-    let started = Instant::now();
-    let farewell = Farewell { actor: actor.clone(), request: RequestId::from_raw(core.draw()) };
+    let before = view.nodes.get(&core.id).map(|node| node.spec.clone());
+    match depart(core, actor).await {
+        Ok(()) => Ok(()),
+        Err(reason) if force => {
+            tracing::warn!(%reason, "leaving without the cluster's consent");
+            Ok(())
+        }
+        Err(reason) => {
+            let now = core.consensus.view();
+            let left_over = left_over(before.as_ref(), now.nodes.get(&core.id));
+            let reason = format!("the cluster does not let this node go ({reason}); {left_over}");
+            Err(ProposeError::Unavailable { reason })
+        }
+    }
+}
+
+fn is_last_manager(view: &View, me: NodeId) -> bool {
+    let manager = |node: &Node| node.spec.role == Role::Manager;
+    let mut others = view.nodes.values().filter(|node| node.id != me);
+    view.nodes.get(&me).is_some_and(|node| manager(node)) && !others.any(|node| manager(node))
+}
+
+/// What a leave that failed has changed, and what to do about it. Pure.
+fn left_over(before: Option<&NodeSpec>, now: Option<&Arc<Node>>) -> String {
+    let (Some(before), Some(now)) = (before, now) else {
+        return "use --force to leave all the same".to_owned();
+    };
+    let mut undo = Vec::new();
+    if now.spec.role != before.role {
+        undo.push("`swarm node promote`".to_owned());
+    }
+    if now.spec.availability != before.availability {
+        undo.push(format!("`swarm node update --availability {}`", before.availability));
+    }
+    if undo.is_empty() {
+        return "it stays a member as it was; use --force to leave all the same".to_owned();
+    }
+    format!(
+        "it is a {} with availability {} now: leave again or use --force, or make it what it was \
+         with {} on a manager",
+        now.spec.role,
+        now.spec.availability,
+        undo.join(" and ")
+    )
+}
+
+/// Has the cluster part with this node.
+async fn depart(core: &Core, actor: Actor) -> Result<(), String> {
+    if core.consensus.status_now().is_leader() {
+        step_down(core).await?;
+    }
+    let farewell = Farewell { actor, request: RequestId::from_raw(core.draw()) };
+    let mut trouble_since = None;
     loop {
         let reason = match say(core, &farewell).await {
-            Ok(()) => return Ok(()),
-            Err(reason) => reason,
+            Answer::LetGo => return Ok(()),
+            Answer::Refused(reason) => return Err(reason),
+            Answer::Again(reason) => reason,
         };
-        if started.elapsed() > GIVE_UP_VOTE {
-            return Err(ProposeError::Unavailable {
-                reason: format!("the cluster does not let this node go ({reason}): use --force"),
-            });
+        if trouble_since.get_or_insert_with(Instant::now).elapsed() > FIND_LEADER {
+            return Err(reason);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn say(core: &Core, farewell: &Farewell) -> Result<(), String> {
-    let leader = core.leader().filter(|leader| *leader != core.id);
-    let leader = leader.ok_or("no other node leads yet")?;
+/// A leader cannot part with itself: another voter takes the lead first. Where there is none, this
+/// node gives up its vote, which brings one in.
+async fn step_down(core: &Core) -> Result<(), String> {
+    let status = core.consensus.status_now();
+    if status.voters.iter().any(|voter| *voter != core.id)
+        && core.consensus.transfer_leadership(None).await.is_ok()
+    {
+        return Ok(());
+    }
+    let Some(before) = departure::spec_of(core, core.id) else { return Ok(()) };
+    let parted = departure::give_up_vote(core, core.id).await;
+    if parted.is_err() {
+        departure::undo(core, core.id, &Actor { node: core.id, uid: None }, &before).await;
+    }
+    parted
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    LetGo,
+    /// Nothing will come of asking again.
+    Refused(String),
+    /// Nobody could answer.
+    Again(String),
+}
+
+async fn say(core: &Core, farewell: &Farewell) -> Answer {
+    let Some(leader) = core.leader().filter(|leader| *leader != core.id) else {
+        return Answer::Again("no other node leads".to_owned());
+    };
     let body = frame::encode(farewell);
-    match core.transport.call(leader, Method::Leave, body, CALL_DEADLINE).await {
-        Ok(_) => Ok(()),
-        // It let us go before it could say so.
-        Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::Removed => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Moves the tasks away, for as long as that is reasonable.
-async fn drain(core: &Core, actor: &Actor) -> Result<(), ProposeError> {
-    let view = core.consensus.view();
-    let Some(node) = view.nodes.get(&core.id) else { return Ok(()) };
-    let mut spec = node.spec.clone();
-    spec.availability = Availability::Drain;
-    let deadline = Some(core.clock.now().after(MOVE_TASKS / 2));
-    let op = Op::UpdateNode { id: core.id, version: None, spec, drain_deadline: deadline };
-    let request = RequestId::from_raw(core.draw());
-    propose::propose(core, actor.clone(), request, op).await?;
-    let mut views = core.consensus.views();
-    let empty = views.wait_for(|view| view.tasks_on(core.id).next().is_none());
-    if tokio::time::timeout(MOVE_TASKS, empty).await.is_err() {
-        tracing::warn!("leaving although tasks still run here");
-    }
-    Ok(())
-}
-
-/// Answers a leaving node: takes its vote, then its membership.
-///
-/// # Errors
-/// When this node does not lead, or the change does not come about.
-pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<Bytes, Refusal> {
-    let farewell: Farewell = frame::decode(&body)
-        .map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
-    if !core.consensus.status_now().is_leader() {
-        return Err(Refusal::new(RefusalCode::NotLeader, "this node does not lead"));
-    }
-    let refuse =
-        |error: &dyn std::fmt::Display| Refusal::new(RefusalCode::Unavailable, error.to_string());
-    give_up_vote(&core, from.node_id).await.map_err(|error| refuse(&error))?;
-    let op = Op::RemoveNode { id: from.node_id, force: true };
-    let actor = Actor { node: from.node_id, ..farewell.actor };
-    let command = core.command_of(actor, farewell.request, op);
-    let applied = core.consensus.propose(&command).await.map_err(|error| refuse(&error))?;
-    match applied.outcome {
-        Ok(_) => Ok(Bytes::new()),
-        Err(rejection) => Err(Refusal::new(RefusalCode::Conflict, rejection.to_string())),
-    }
-}
-
-/// A leaving manager becomes a worker first: the leader's choice of voters does the rest.
-async fn give_up_vote(core: &Core, node: NodeId) -> Result<(), String> {
-    let view = core.consensus.view();
-    let Some(member) = view.nodes.get(&node) else { return Ok(()) };
-    let mut spec = member.spec.clone();
-    spec.role = Role::Worker;
-    let op = Op::UpdateNode { id: node, version: None, spec, drain_deadline: None };
-    let applied = core.consensus.propose(&core.own_command(op)).await;
-    applied.map_err(|error| error.to_string())?.outcome.map_err(|error| error.to_string())?;
     let mut status = core.consensus.status();
-    let gone = status.wait_for(|status| !status.joint && !status.voters.contains(&node));
-    match tokio::time::timeout(GIVE_UP_VOTE, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err("the voters could not be changed in time".to_owned()),
+    let answer = tokio::select! {
+        answer = core.transport.call(leader, Method::Leave, body, CALL_DEADLINE) => answer,
+        // A dead leader never answers.
+        _ = status.wait_for(|status| status.leader != Some(leader)) => {
+            return Answer::Again("the leader was lost".to_owned());
+        }
+    };
+    let view = core.consensus.view();
+    match answer {
+        Ok(_) => Answer::LetGo,
+        Err(CallError::Refused(refusal)) => meaning(refusal, view.removed_nodes.contains(&leader)),
+        Err(error) => Answer::Again(error.to_string()),
+    }
+}
+
+/// What a leader's refusal means. Pure.
+fn meaning(refusal: Refusal, leader_was_removed: bool) -> Answer {
+    match refusal.code {
+        // It let us go before it could say so. (The mesh says the same of a callee that was removed.)
+        RefusalCode::Removed if !leader_was_removed => Answer::LetGo,
+        RefusalCode::Conflict => Answer::Refused(refusal.message),
+        _ => Answer::Again(refusal.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use swarm_model::meta::Meta;
+    use swarm_model::node::{Availability, NodeDescription, NodeStatus};
+
+    fn node(id: u128, role: Role, availability: Availability) -> Arc<Node> {
+        Arc::new(Node {
+            id: NodeId::from_raw(id),
+            meta: Meta::default(),
+            spec: NodeSpec { role, availability, labels: BTreeMap::new() },
+            description: NodeDescription::default(),
+            status: NodeStatus::default(),
+            drain: None,
+        })
+    }
+
+    #[test]
+    fn only_a_manager_without_other_managers_is_the_last() {
+        let check = |roles: &[Role], expect| {
+            let mut view = View::default();
+            for (id, role) in (1..).zip(roles) {
+                let node = node(id, *role, Availability::Active);
+                view.nodes.insert(node.id, node);
+            }
+            assert_eq!(is_last_manager(&view, NodeId::from_raw(1)), expect, "{roles:?}");
+        };
+        check(&[Role::Manager], true);
+        check(&[Role::Manager, Role::Worker], true);
+        check(&[Role::Manager, Role::Manager], false);
+        check(&[Role::Worker, Role::Manager], false);
+        check(&[], false);
+    }
+
+    #[test]
+    fn a_leave_that_failed_says_what_is_left_of_it() {
+        let before = node(1, Role::Manager, Availability::Active);
+        let check = |now: Option<Arc<Node>>, expect: &str| {
+            let text = left_over(Some(&before.spec), now.as_ref());
+            assert!(text.contains(expect), "{text}");
+        };
+        check(Some(before.clone()), "stays a member as it was");
+        check(Some(node(1, Role::Manager, Availability::Drain)), "--availability active");
+        check(Some(node(1, Role::Worker, Availability::Active)), "swarm node promote");
+        check(None, "--force");
+    }
+
+    #[test]
+    fn only_a_word_about_this_node_counts_as_let_go() {
+        let of = |code, leader_was_removed| meaning(Refusal::new(code, "why"), leader_was_removed);
+        let again = Answer::Again("why".to_owned());
+        assert_eq!(of(RefusalCode::Removed, false), Answer::LetGo);
+        assert_eq!(of(RefusalCode::Removed, true), again);
+        assert_eq!(of(RefusalCode::NotLeader, false), again);
+        assert_eq!(of(RefusalCode::Conflict, false), Answer::Refused("why".to_owned()));
     }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod daemon;
+mod departure;
 pub mod disk;
 pub mod dispatch;
 pub mod join;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::command::{Actor, Op};
 use swarm_model::id::{NodeId, RequestId};
 use swarm_model::meta::Revision;
-use swarm_model::node::{Availability, NodeSpec, Role};
+use swarm_model::node::Role;
 use swarm_model::outcome::{Done, Outcome};
 use swarm_net::frame;
 use swarm_net::rpc::{Method, Refusal, RefusalCode};
@@ -177,7 +177,7 @@ pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<By
         .map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
     // Who calls is what the certificate says, not what the body says.
     forward.actor.node = from.node_id;
-    permit(&core, from, &forward.op)?;
+    permit(from, &forward.op)?;
     core.disk.check().map_err(|full| {
         Refusal::new(RefusalCode::Busy, full).with_detail(Bytes::from_static(DISK_FULL))
     })?;
@@ -198,7 +198,7 @@ pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<By
 
 /// What nodes may ask of the leader: deny by default. The cluster's own work comes from the leader
 /// itself, and membership is a matter of managers.
-fn permit(core: &Core, from: Peer, op: &Op) -> Result<(), Refusal> {
+fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
     let allowed = match op {
         Op::CreateService { .. }
         | Op::UpdateService { .. }
@@ -206,10 +206,8 @@ fn permit(core: &Core, from: Peer, op: &Op) -> Result<(), Refusal> {
         | Op::CreateConfig { .. }
         | Op::UpdateConfig { .. }
         | Op::RemoveConfig { .. } => true,
-        Op::UpdateNode { id, spec, .. } => {
-            from.role == Role::Manager || (*id == from.node_id && only_drains(core, *id, spec))
-        }
-        Op::UpdateCluster { .. }
+        Op::UpdateNode { .. }
+        | Op::UpdateCluster { .. }
         | Op::RotateToken { .. }
         | Op::CreateToken { .. }
         | Op::RemoveNode { .. } => from.role == Role::Manager,
@@ -225,16 +223,6 @@ fn permit(core: &Core, from: Peer, op: &Op) -> Result<(), Refusal> {
     }
     let message = "nodes and tokens are managed from manager nodes: run the command on one of them";
     Err(Refusal::new(RefusalCode::NotAllowed, message))
-}
-
-/// Whether a node asks for nothing but to be relieved of its tasks: any node may, to leave.
-fn only_drains(core: &Core, id: NodeId, spec: &NodeSpec) -> bool {
-    let view = core.consensus.view();
-    view.nodes.get(&id).is_some_and(|node| {
-        spec.availability == Availability::Drain
-            && spec.role == node.spec.role
-            && spec.labels == node.spec.labels
-    })
 }
 
 /// Waits until the local view holds everything that was acknowledged before the call.

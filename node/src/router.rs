@@ -10,7 +10,7 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{Caller, Handler, MessageStream, Peer};
 
 use crate::core::Core;
-use crate::{dispatch, join, leave, propose, remote_logs, upkeep};
+use crate::{departure, dispatch, join, propose, remote_logs, upkeep};
 
 /// Routes calls to a core that may still be under construction: the mesh listens before it stands.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         Method::RenewCertificate => {
             async move { upkeep::serve_renewal(&core, peer, &body) }.boxed()
         }
-        Method::Leave => leave::serve(core, peer, body).boxed(),
+        Method::Leave => departure::serve(core, peer, body).boxed(),
         Method::NodeStatus => async move { upkeep::serve_status(&core) }.boxed(),
         Method::GossipSync => async move { core.gossip.handle_sync(peer, &body) }.boxed(),
         Method::Join

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
+use crate::departure::Departures;
 
 /// Batches of reports that may wait to be recorded.
 const REPORTS_WAITING: usize = 256;
@@ -32,6 +33,8 @@ pub struct Leadership {
     pub reports: mpsc::Sender<(NodeId, Vec<StatusReport>)>,
     /// Ends with the term.
     pub ended: CancellationToken,
+    /// Nodes that are leaving.
+    pub(crate) departures: Departures,
 }
 
 /// Leads whenever this node is the leader, until cancelled.
@@ -50,7 +53,12 @@ pub async fn run(core: Arc<Core>) {
         tracing::info!(term = term.0, "leading the cluster");
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
         let ended = cancel.child_token();
-        let leadership = Arc::new(Leadership { term, reports, ended: ended.clone() });
+        let leadership = Arc::new(Leadership {
+            term,
+            reports,
+            ended: ended.clone(),
+            departures: Departures::default(),
+        });
         core.leadership.send_replace(Some(leadership.clone()));
         let work = async {
             // When one ends the term does, too: none of them is to be missing for the rest of it.
