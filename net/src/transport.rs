@@ -128,6 +128,21 @@ pub trait Transport: Send + Sync + Debug + 'static {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, CallError>>;
 
+    /// Waits until a call to `to` can be sent, at most for `deadline`; sends nothing of it. A
+    /// transport without connections always can.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    fn connect(
+        &self,
+        to: NodeId,
+        method: Method,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<(), CallError>> {
+        let _everywhere_at_once = (to, method, deadline);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Opens a stream and waits until the peer has admitted it, at most for `deadline`.
     ///
     /// # Errors

@@ -133,8 +133,15 @@ async fn local(
 }
 
 async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) -> Attempt {
-    let body = frame::encode(forward);
-    let call = core.transport.call(leader, Method::Propose, body, left.min(ATTEMPT));
+    let until = Instant::now() + left.min(ATTEMPT);
+    let left = || until.saturating_duration_since(Instant::now());
+    // What was never sent cannot have happened: that must not count as unsure.
+    let connect = core.transport.connect(leader, Method::Propose, left());
+    match while_leading(core, leader, connect).await {
+        Some(Ok(())) => {}
+        Some(Err(_)) | None => return Attempt::Again,
+    }
+    let call = core.transport.call(leader, Method::Propose, frame::encode(forward), left());
     let Some(answer) = while_leading(core, leader, call).await else { return Attempt::Unsure };
     match answer {
         Ok(bytes) => match frame::decode::<Answer>(&bytes) {
@@ -264,5 +271,83 @@ pub(crate) async fn serve_read_index(core: Arc<Core>) -> Result<Bytes, Refusal> 
             Err(Refusal::new(RefusalCode::NotLeader, error.to_string()))
         }
         Err(error) => Err(Refusal::new(RefusalCode::Unavailable, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use swarm_model::cluster::ClusterSpec;
+    use swarm_model::config::ConfigSpec;
+    use swarm_model::id::{ClusterId, ConfigId, Incarnation, ServiceId, TokenId};
+    use swarm_model::node::{Availability, NodeDescription, NodeSpec, Reachability};
+
+    fn check(op: &Op, worker: bool, manager: bool) {
+        let may = |role| {
+            let addr = "127.0.0.1:1".parse().expect("valid");
+            permit(Peer { node_id: NodeId::from_raw(1), role, addr }, op)
+        };
+        assert_eq!(may(Role::Worker).is_ok(), worker, "{op:?}");
+        assert_eq!(may(Role::Manager).is_ok(), manager, "{op:?}");
+        if let Err(refusal) = may(Role::Worker) {
+            assert_eq!(refusal.code, RefusalCode::NotAllowed);
+        }
+    }
+
+    fn update(id: u128, role: Role, availability: Availability) -> Op {
+        let spec = NodeSpec { role, availability, labels: BTreeMap::new() };
+        Op::UpdateNode { id: NodeId::from_raw(id), version: None, spec, drain_deadline: None }
+    }
+
+    #[test]
+    fn every_node_may_pass_on_what_its_users_want_of_services() {
+        let (service, config) = (ServiceId::from_raw(1), ConfigId::from_raw(1));
+        check(&Op::RemoveService { id: service }, true, true);
+        check(&Op::RemoveConfig { id: config }, true, true);
+        let data = Vec::new().into();
+        let spec = ConfigSpec { name: "a".parse().expect("valid"), labels: BTreeMap::new(), data };
+        check(&Op::CreateConfig { id: config, spec }, true, true);
+    }
+
+    #[test]
+    fn membership_is_a_matter_of_managers() {
+        let id = NodeId::from_raw(1);
+        check(&Op::RemoveNode { id, force: true }, false, true);
+        check(&Op::RotateToken { role: Role::Manager }, false, true);
+        check(&Op::UpdateCluster { version: None, spec: ClusterSpec::default() }, false, true);
+        // Neither its own role nor its own availability is for a worker to change.
+        check(&update(1, Role::Manager, Availability::Active), false, true);
+        check(&update(1, Role::Worker, Availability::Drain), false, true);
+    }
+
+    #[test]
+    fn the_cluster_s_own_work_is_nobody_s_to_ask_for() {
+        let (id, incarnation) = (NodeId::from_raw(1), Incarnation::from_raw(1));
+        let (reachability, message) = (Reachability::Down, String::new());
+        check(&Op::SetReachability { id, incarnation, reachability, message }, false, false);
+        check(&Op::ReportStatus { node: id, reports: Vec::new() }, false, false);
+        let (description, addr) = (NodeDescription::default(), String::new());
+        check(&Op::DescribeNode { id, incarnation, description, addr }, false, false);
+        let node = swarm_model::command::NewNode {
+            id,
+            spec: NodeSpec {
+                role: Role::Manager,
+                availability: Availability::Active,
+                labels: BTreeMap::new(),
+            },
+            description: NodeDescription::default(),
+            addr: String::new(),
+            token: Some(TokenId::from_raw(1)),
+        };
+        let (ca_certificate, spec) = (Vec::new(), ClusterSpec::default());
+        let op = Op::InitCluster {
+            id: ClusterId::from_raw(1),
+            spec,
+            ca_certificate,
+            node: node.clone(),
+        };
+        check(&op, false, false);
+        check(&Op::AddNode(node), false, false);
     }
 }

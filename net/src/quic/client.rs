@@ -37,6 +37,12 @@ impl Call {
         Ok(answer)
     }
 
+    /// Makes sure that there is a connection.
+    pub(crate) async fn connect(self, shared: Arc<Shared>) -> Result<(), CallError> {
+        let link = shared.pool.link(self.to, self.method.rule().lane);
+        self.connection(&link, &shared).await.map(drop)
+    }
+
     /// Opens a stream and waits until it is admitted.
     pub(crate) async fn stream(self, shared: Arc<Shared>) -> Result<MessageStream, CallError> {
         self.check(Kind::Stream)?;

@@ -140,6 +140,15 @@ impl Transport for Mesh {
         Call::new(to, method, body, deadline).unary(self.shared.clone()).boxed()
     }
 
+    fn connect(
+        &self,
+        to: NodeId,
+        method: Method,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<(), CallError>> {
+        Call::new(to, method, Bytes::new(), deadline).connect(self.shared.clone()).boxed()
+    }
+
     fn open(
         &self,
         to: NodeId,

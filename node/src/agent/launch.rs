@@ -85,3 +85,97 @@ pub(super) fn launch(
         log: LogLimits::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use swarm_model::id::{ServiceId, TaskId};
+    use swarm_model::runtime::{ConfigReference, ProcessSpec, Signal};
+    use swarm_model::task::TaskTemplate;
+    use swarm_model::task_state::DesiredState;
+
+    fn assignment(process: ProcessSpec) -> Assignment {
+        Assignment {
+            task: TaskId::from_raw(1),
+            service: ServiceId::from_raw(2),
+            service_name: "web".to_owned(),
+            service_labels: BTreeMap::new(),
+            slot: Slot::Replica(3),
+            template: Arc::new(TaskTemplate {
+                runtime: RuntimeSpec::Process(process),
+                resources: Default::default(),
+                restart_policy: Default::default(),
+                placement: Default::default(),
+                stop_signal: Signal::TERM,
+                stop_grace_ms: 100,
+                force_update: 0,
+            }),
+            desired: DesiredState::Running,
+            node_labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
+            configs: BTreeMap::new(),
+        }
+    }
+
+    fn words(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn templates_speak_of_this_task_on_this_node() {
+        let process = ProcessSpec {
+            command: words(&["{{.Service.Name}}", "--at={{.Node.Hostname}}/{{.Node.Labels.zone}}"]),
+            env: BTreeMap::from([(
+                "NAME".to_owned(),
+                "{{.Service.Name}}.{{.Task.Slot}}".to_owned(),
+            )]),
+            hostname: Some("{{.Service.Name}}-{{.Task.Slot}}".to_owned()),
+            ..ProcessSpec::default()
+        };
+        let node = NodeId::from_raw(9);
+        let made = launch(&assignment(process), &Configs::new(), node, "here").expect("valid");
+        assert_eq!(made.command, words(&["web", "--at=here/a"]));
+        assert_eq!(made.hostname.as_deref(), Some("web-3"));
+        let env: BTreeMap<_, _> = made.env.into_iter().collect();
+        assert_eq!(env["NAME"], "web.3");
+        assert_eq!(env["SWARM_SERVICE_NAME"], "web");
+        assert_eq!(env["SWARM_TASK_SLOT"], "3");
+        assert_eq!(env["SWARM_NODE_ID"], node.to_string());
+        assert_eq!(env["SWARM_TASK_ID"], TaskId::from_raw(1).to_string());
+        assert_eq!(made.slot, 3);
+    }
+
+    #[test]
+    fn what_swarm_says_of_the_task_cannot_be_overwritten() {
+        let env = BTreeMap::from([("SWARM_TASK_SLOT".to_owned(), "7".to_owned())]);
+        let process = ProcessSpec { env, ..ProcessSpec::default() };
+        let node = NodeId::from_raw(9);
+        let made = launch(&assignment(process), &Configs::new(), node, "here").expect("valid");
+        let slots: Vec<_> = made.env.iter().filter(|(key, _)| key == "SWARM_TASK_SLOT").collect();
+        assert_eq!(slots.len(), 1);
+        assert_eq!(slots[0].1, "3");
+    }
+
+    #[test]
+    fn configs_become_files_and_unknown_fields_an_error() {
+        let config = ConfigId::from_raw(5);
+        let reference = ConfigReference {
+            config,
+            name: "conf".to_owned(),
+            target: "etc/conf".to_owned(),
+            uid: Some(1),
+            gid: None,
+            mode: 0o440,
+        };
+        let process = ProcessSpec { configs: vec![reference], ..ProcessSpec::default() };
+        let configs = Configs::from([(config, Data::from(b"text".to_vec()))]);
+        let node = NodeId::from_raw(9);
+        let made = launch(&assignment(process), &configs, node, "here").expect("valid");
+        let file = &made.configs[0];
+        assert_eq!((file.path.as_str(), file.mode, file.uid), ("etc/conf", 0o440, Some(1)));
+        assert_eq!(&file.content[..], b"text");
+        let process = ProcessSpec { command: words(&["{{.Nope}}"]), ..ProcessSpec::default() };
+        assert!(launch(&assignment(process), &configs, node, "here").is_err());
+    }
+}

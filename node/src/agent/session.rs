@@ -125,3 +125,142 @@ async fn listen(mut down: MessageReceiver, inputs: &mpsc::Sender<AssignmentMessa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use swarm_model::assignment::Generation;
+    use swarm_model::id::TaskId;
+    use swarm_model::meta::{Revision, Term};
+    use swarm_model::task::TaskStatus;
+    use swarm_model::task_state::ObservedState;
+    use swarm_model::units::Timestamp;
+    use swarm_raft::Part;
+
+    use crate::agent::board::Whisper;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Whisper for Nobody {
+        fn publish(&self, _: TaskId, _: &TaskStatus) {}
+        fn retract(&self, _: TaskId) {}
+    }
+
+    /// Gives the leader's ends of the sessions that are opened.
+    struct Leaders(mpsc::Sender<(NodeId, MessageStream)>, Mutex<u32>);
+
+    impl OpenSession for Leaders {
+        fn open(&self, leader: NodeId) -> BoxFuture<'static, Result<MessageStream, CallError>> {
+            let mut refusals = self.1.lock().expect("unpoisoned");
+            if *refusals > 0 {
+                *refusals -= 1;
+                return async { Err(CallError::Closed) }.boxed();
+            }
+            let (ours, theirs) = MessageStream::pair(4);
+            let opened = self.0.clone();
+            async move {
+                opened.send((leader, theirs)).await.map_err(|_gone| CallError::Closed)?;
+                Ok(ours)
+            }
+            .boxed()
+        }
+    }
+
+    struct Bench {
+        status: watch::Sender<Status>,
+        board: Arc<Board>,
+        inputs: mpsc::Receiver<AssignmentMessage>,
+        opened: mpsc::Receiver<(NodeId, MessageStream)>,
+        cancel: CancellationToken,
+    }
+
+    impl Bench {
+        async fn opened(&mut self) -> (NodeId, MessageStream) {
+            let opened = tokio::time::timeout(LIMIT, self.opened.recv()).await;
+            opened.expect("a session in time").expect("the session lives")
+        }
+    }
+
+    fn led_by(leader: Option<u128>) -> Status {
+        Status {
+            part: Part::Follower,
+            term: Term(1),
+            leader: leader.map(NodeId::from_raw),
+            last_log: Revision(1),
+            applied: Revision(1),
+            snapshot: None,
+            voters: BTreeSet::new(),
+            learners: BTreeSet::new(),
+            joint: false,
+            lag: BTreeMap::new(),
+            quorum_acked: None,
+            fault: None,
+        }
+    }
+
+    fn bench(refusals: u32) -> (Bench, impl Future<Output = ()>) {
+        let (sender, opened) = mpsc::channel(4);
+        let (inputs, taken) = mpsc::channel(4);
+        let status = watch::Sender::new(led_by(Some(1)));
+        let board = Arc::new(Board::new(Arc::new(Nobody)));
+        let cancel = CancellationToken::new();
+        let leaders = Arc::new(Leaders(sender, Mutex::new(refusals)));
+        let running = run(leaders, status.subscribe(), board.clone(), inputs, cancel.clone());
+        (Bench { status, board, inputs: taken, opened, cancel }, running)
+    }
+
+    fn full(sequence: u64) -> bytes::Bytes {
+        let generation = Generation { term: Term(1), sequence };
+        frame::encode(&AssignmentMessage::Full { generation, tasks: Vec::new() })
+    }
+
+    async fn told(leader: &mut MessageStream) -> usize {
+        let bytes = tokio::time::timeout(LIMIT, leader.recv()).await.expect("in time");
+        let batch: StatusBatch =
+            frame::decode(&bytes.expect("whole").expect("open")).expect("statuses");
+        batch.reports.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_new_leader_is_told_everything_and_obeyed() {
+        let (mut bench, running) = bench(3);
+        let status = TaskStatus::new(ObservedState::Running, Timestamp::default(), "");
+        bench.board.post(TaskId::from_raw(1), status);
+        let script = async {
+            let (who, mut first) = bench.opened().await;
+            assert_eq!((who, told(&mut first).await), (NodeId::from_raw(1), 1));
+            first.send(full(1)).await.expect("sent");
+            assert_eq!(bench.inputs.recv().await.expect("passed on").generation().sequence, 1);
+            bench.status.send_replace(led_by(None));
+            bench.status.send_replace(led_by(Some(2)));
+            let (who, mut second) = bench.opened().await;
+            assert_eq!((who, told(&mut second).await), (NodeId::from_raw(2), 1));
+            bench.cancel.cancel();
+        };
+        tokio::join!(running, script);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_skipped_message_or_nonsense_ends_the_session() {
+        let (mut bench, running) = bench(0);
+        let script = async {
+            let (_, mut leader) = bench.opened().await;
+            leader.send(full(2)).await.expect("sent");
+            let (_, mut leader) = bench.opened().await;
+            leader.send(bytes::Bytes::from_static(b"nonsense")).await.expect("sent");
+            let (_, mut leader) = bench.opened().await;
+            leader.send(full(1)).await.expect("sent");
+            let only = bench.inputs.recv().await.expect("passed on");
+            assert_eq!(only.generation().sequence, 1, "a skipped one was passed on");
+            bench.cancel.cancel();
+        };
+        tokio::join!(running, script);
+    }
+}

@@ -132,21 +132,24 @@ fn assignment(view: &View, node: NodeId, task: &Task) -> Option<Assignment> {
     })
 }
 
+/// Views for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
     use std::sync::Arc;
-    use swarm_model::id::ServiceId;
+
+    use swarm_model::id::{NodeId, ServiceId, TaskId};
     use swarm_model::meta::{Meta, Version};
     use swarm_model::restart::RestartRecord;
-    use swarm_model::runtime::{ProcessSpec, Signal};
-    use swarm_model::task::{Slot, TaskStatus, TaskTemplate};
+    use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
+    use swarm_model::task::{Slot, Task, TaskStatus, TaskTemplate};
     use swarm_model::task_state::{DesiredState, ObservedState};
     use swarm_model::units::Timestamp;
 
-    const NODE: NodeId = NodeId::from_raw(1);
+    /// Whose tasks they are.
+    pub(crate) const NODE: NodeId = NodeId::from_raw(1);
 
-    fn task(id: u128, command: &str) -> Task {
+    /// One that is to run `command`.
+    pub(crate) fn task(id: u128, command: &str) -> Task {
         let process = ProcessSpec { command: vec![command.to_owned()], ..Default::default() };
         Task {
             id: TaskId::from_raw(id),
@@ -170,6 +173,13 @@ mod tests {
             restart: RestartRecord::default(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{NODE, task};
+    use super::*;
+    use swarm_model::task_state::{DesiredState, ObservedState};
 
     fn named(messages: &[AssignmentMessage]) -> (Vec<u128>, Vec<u128>) {
         let (mut changed, mut removed) = (Vec::new(), Vec::new());

@@ -120,3 +120,77 @@ async fn collect(node: NodeId, leadership: &Leadership, mut up: MessageReceiver)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::assignment::AssignmentMessage;
+    use swarm_model::command::StatusReport;
+    use swarm_model::id::TaskId;
+    use swarm_model::meta::Term;
+    use swarm_model::task::TaskStatus;
+    use swarm_model::task_state::ObservedState;
+    use swarm_model::units::Timestamp;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    const NODE: NodeId = NodeId::from_raw(1);
+
+    fn leadership() -> (Leadership, mpsc::Receiver<(NodeId, Vec<StatusReport>)>) {
+        let (reports, reported) = mpsc::channel(1);
+        let (term, ended) = (Term(3), CancellationToken::new());
+        (Leadership { term, reports, ended, departures: Default::default() }, reported)
+    }
+
+    async fn next(agent: &mut MessageStream) -> AssignmentMessage {
+        let bytes = agent.recv().await.expect("whole").expect("open");
+        frame::decode(&bytes).expect("an assignment")
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_told_everything_once_then_what_changes() {
+        let (leadership, _reported) = leadership();
+        let (views, mut view) = (watch::Sender::<Arc<View>>::default(), View::default());
+        view.put_task(crate::dispatch::assignments::testing::task(1, "a"));
+        views.send_replace(Arc::new(view.clone()));
+        let (leader, mut agent) = MessageStream::pair(4);
+        let (down, _up) = leader.split();
+        let seen = views.subscribe();
+        let sending = assign(seen, NODE, &leadership, down);
+        let reading = async {
+            let full = next(&mut agent).await;
+            assert!(matches!(&full, AssignmentMessage::Full { tasks, .. } if tasks.len() == 1));
+            assert_eq!(full.generation().term, Term(3));
+            let first = next(&mut agent).await;
+            assert!(
+                matches!(&first, AssignmentMessage::Delta { changed, .. } if changed.len() == 1)
+            );
+            view.remove_task(TaskId::from_raw(1));
+            views.send_replace(Arc::new(view.clone()));
+            let second = next(&mut agent).await;
+            assert!(
+                matches!(&second, AssignmentMessage::Delta { removed, .. } if removed.len() == 1)
+            );
+            assert_eq!(second.generation().sequence, 3);
+        };
+        tokio::select! {
+            sent = sending => panic!("ended: {sent:?}"),
+            () = reading => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn reports_are_passed_on_until_one_makes_no_sense() {
+        let (leadership, mut reported) = leadership();
+        let (leader, mut agent) = MessageStream::pair(4);
+        let (_down, up) = leader.split();
+        let status = TaskStatus::new(ObservedState::Running, Timestamp::default(), "");
+        let reports = vec![StatusReport { task: TaskId::from_raw(1), status }];
+        agent.send(frame::encode(&StatusBatch { reports: reports.clone() })).await.expect("sent");
+        agent.send(Bytes::from_static(b"nonsense")).await.expect("sent");
+        collect(NODE, &leadership, up).await;
+        assert_eq!(reported.recv().await, Some((NODE, reports)));
+        drop(leadership);
+        assert_eq!(reported.recv().await, None, "nonsense was passed on");
+    }
+}
