@@ -102,6 +102,9 @@ mod tests {
         let line = br#"{"Message":"no quorum","Code":"no_quorum"}"#;
         let error = read::<Vec<u32>>(line).expect_err("is an error body");
         assert_eq!(Failure::from(error).exit, Exit::Unreachable);
+        let gone = b"{\"Message\":\"events are no longer kept\",\"Code\":\"gone\"}\n";
+        let error = read::<swarm_node::api::types::EventEntry>(gone).expect_err("is an error body");
+        assert!(Failure::from(error).message.contains("no longer kept"));
         let error = read::<Vec<u32>>(b"nonsense").expect_err("is nothing");
         assert_eq!(Failure::from(error).exit, Exit::Failed);
     }

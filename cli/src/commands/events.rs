@@ -23,15 +23,16 @@ const RESUME_PAUSE: Duration = Duration::from_millis(200);
 /// Show what happens, as it happens
 ///
 /// Shows new events until Ctrl-C; with --since also those of before. JSON lines when stdout is no
-/// terminal. An event's Revision, given to --since, continues behind it.
+/// terminal. An event's Cursor, given to --since, continues right behind it; a revision behind all of
+/// its events.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm events\n  \
     swarm events --since 10m --until 5m\n  \
     swarm events --since 4711 --filter type=task --filter service=web --format json")]
 pub(crate) struct Events {
-    /// Begin behind this revision, or at this time (2026-01-31T12:00:00Z, or 10m ago)
-    #[arg(long, value_name = "REVISION|TIME")]
+    /// Begin behind this event or revision, or at this time (2026-01-31T12:00:00Z, or 10m ago)
+    #[arg(long, value_name = "CURSOR|REVISION|TIME")]
     since: Option<String>,
     /// End at this time, instead of waiting for more
     #[arg(long, value_name = "TIME")]
@@ -53,7 +54,7 @@ impl Events {
         let now = now();
         let usage = |reason: String| Failure::usage(reason);
         let mut since = match &self.since {
-            Some(text) if text.len() < 9 && text.parse::<u64>().is_ok() => Some(text.clone()),
+            Some(text) if is_place(text) => Some(text.clone()),
             Some(text) => Some(moment::parse(text, now).map_err(usage)?.to_string()),
             None => None,
         };
@@ -77,7 +78,7 @@ impl Events {
                     match lines.next::<EventEntry>().await {
                         Ok(Some(event)) => {
                             lost = None;
-                            since = Some(event.revision.to_string());
+                            since = Some(place_of(&event));
                             show(&event, &format)?;
                         }
                         Ok(None) if until.is_some() => return Ok(()),
@@ -96,6 +97,20 @@ impl Events {
             }
             sleep(RESUME_PAUSE).await;
         }
+    }
+}
+
+/// Whether `text` is a revision or a cursor; longer numbers are times.
+fn is_place(text: &str) -> bool {
+    let (revision, number) = text.split_once('.').unwrap_or((text, "0"));
+    revision.len() < 9 && revision.parse::<u64>().is_ok() && number.parse::<u64>().is_ok()
+}
+
+/// Where to go on behind `event`. A node of an older version tells no cursor.
+fn place_of(event: &EventEntry) -> String {
+    match event.cursor.is_empty() {
+        true => event.revision.to_string(),
+        false => event.cursor.clone(),
     }
 }
 
@@ -120,4 +135,22 @@ fn text(event: &EventEntry) -> String {
         event.id,
         words.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_and_cursors_are_told_from_times() {
+        for (text, place) in [
+            ("4711", true),
+            ("4711.2", true),
+            ("1700000000", false),
+            ("10m", false),
+            ("1.5h", false),
+        ] {
+            assert_eq!(is_place(text), place, "{text}");
+        }
+    }
 }

@@ -3,6 +3,9 @@
 //! Level-triggered: whenever a newer view is published the history is asked for what came after the
 //! last event that went out. Nothing is missed unless the history itself no longer has it, which ends
 //! the stream with an error line of code `gone`.
+//!
+//! A revision may have several events. Each has a cursor, its revision and its number among them: who goes
+//! on from a cursor gets every event behind it once, who goes on from a revision those of later ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,7 +41,41 @@ const FILTERS: &[&str] = &["action", "event", "id", "name", "node", "service", "
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Point {
     Revision(Revision),
+    Event(Cursor),
     Time(Timestamp),
+}
+
+/// One event's place: its revision, and its number among the events of that, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Cursor(Revision, u64);
+
+impl Cursor {
+    /// Behind all events of `revision`.
+    fn behind(revision: Revision) -> Self {
+        Self(revision, u64::MAX)
+    }
+
+    /// From `REVISION.NUMBER`.
+    fn parse(text: &str) -> Option<Self> {
+        let (revision, number) = text.split_once('.')?;
+        Some(Self(Revision(revision.parse().ok()?), number.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// Numbers `events`, which begin with the first one of a revision.
+fn numbered(events: Vec<Arc<Event>>) -> impl Iterator<Item = (Cursor, Arc<Event>)> {
+    let mut last = Cursor(Revision(0), 0);
+    events.into_iter().map(move |event| {
+        let number = if event.revision == last.0 { last.1 + 1 } else { 1 };
+        last = Cursor(event.revision, number);
+        (last, event)
+    })
 }
 
 fn point(params: &Params, key: &str) -> Result<Option<Point>, ApiError> {
@@ -46,16 +83,22 @@ fn point(params: &Params, key: &str) -> Result<Option<Point>, ApiError> {
     if let Ok(revision) = text.parse() {
         return Ok(Some(Point::Revision(Revision(revision))));
     }
+    if let Some(cursor) = Cursor::parse(text) {
+        return Ok(Some(Point::Event(cursor)));
+    }
     Timestamp::parse_rfc3339(text).map(|time| Some(Point::Time(time))).map_err(|error| {
-        ApiError::invalid(format!("parameter {key}: \"{text}\" is no revision, and {error}"))
+        let message = format!("parameter {key}: \"{text}\" is no revision or cursor, and {error}");
+        ApiError::invalid(message)
     })
 }
 
 /// Streams events as JSON lines until the client goes, `until` has come, or the daemon ends.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(("since" = Option<String>, Query,
-            description = "a revision: what came after it; a time: from then on; else from now on"),
-        ("until" = Option<String>, Query, description = "a revision or a time; else for ever"),
+            description = "an event's Cursor: what came after that event; a revision: what came after \
+                all of its events; a time: from then on; else from now on"),
+        ("until" = Option<String>, Query,
+            description = "a Cursor, a revision or a time, included; else for ever"),
         ("filters" = Option<String>, Query,
             description = "keys: action, event, id, name, node, service, type"),
         ("stale" = Option<bool>, Query)),
@@ -71,17 +114,24 @@ pub(super) async fn stream(
     let filter = EventFilter::new(&params, &read.view, &api)?;
     let (since, until) = (point(&params, "since")?, point(&params, "until")?);
     let (after, from) = match since {
-        None => (Some(read.view.revision), None),
-        Some(Point::Revision(revision)) => (Some(revision), None),
+        None => (Some(Cursor::behind(read.view.revision)), None),
+        Some(Point::Revision(revision)) => (Some(Cursor::behind(revision)), None),
+        Some(Point::Event(cursor)) => (Some(cursor), None),
         Some(Point::Time(time)) => (None, Some(time)),
     };
+    // Events are kept and given by whole revisions.
+    let whole = after.map(|Cursor(revision, number)| match number {
+        u64::MAX => revision,
+        _ => Revision(revision.0.saturating_sub(1)),
+    });
     // Asked once now, so that a history that is gone is an error and not an empty stream.
-    let first = api.backend.events(after).map_err(gone)?;
+    let first = api.backend.events(whole).map_err(gone)?;
     let watch = Watch {
         views: api.backend.views(),
         backend: api.backend.clone(),
-        after: first.last().map(|event| event.revision).or(after).unwrap_or(read.view.revision),
-        ready: first.into(),
+        after: first.last().map(|event| event.revision).or(whole).unwrap_or(read.view.revision),
+        ready: numbered(first).collect(),
+        had: after,
         from,
         until,
         filter,
@@ -98,10 +148,12 @@ fn gone(gone: Gone) -> ApiError {
 struct Watch {
     backend: Arc<dyn Backend>,
     views: watch::Receiver<Arc<View>>,
-    /// The newest event taken from the history.
+    /// The newest revision taken from the history.
     after: Revision,
     /// Taken, not sent yet.
-    ready: VecDeque<Arc<Event>>,
+    ready: VecDeque<(Cursor, Arc<Event>)>,
+    /// What the client has had before, up to here.
+    had: Option<Cursor>,
     from: Option<Timestamp>,
     until: Option<Point>,
     filter: EventFilter,
@@ -118,13 +170,14 @@ impl Watch {
 
     async fn next(&mut self) -> Option<Result<EventEntry, ApiError>> {
         loop {
-            while let Some(event) = self.ready.pop_front() {
-                if self.is_beyond(&event) {
+            while let Some((cursor, event)) = self.ready.pop_front() {
+                if self.is_beyond(cursor, &event) {
                     return None;
                 }
+                let new = self.had.is_none_or(|had| cursor > had);
                 let late_enough = self.from.is_none_or(|from| event.at >= from);
-                if late_enough && self.filter.admits(&event) {
-                    return Some(Ok(entry(&event)));
+                if new && late_enough && self.filter.admits(&event) {
+                    return Some(Ok(entry(cursor, &event)));
                 }
             }
             if self.over {
@@ -137,10 +190,11 @@ impl Watch {
         }
     }
 
-    fn is_beyond(&self, event: &Event) -> bool {
+    fn is_beyond(&self, cursor: Cursor, event: &Event) -> bool {
         match self.until {
             None => false,
             Some(Point::Revision(last)) => event.revision > last,
+            Some(Point::Event(last)) => cursor > last,
             Some(Point::Time(end)) => event.at > end,
         }
     }
@@ -151,7 +205,7 @@ impl Watch {
         let revision = self.views.borrow_and_update().revision;
         let wait = match self.until {
             None => None,
-            Some(Point::Revision(last)) => {
+            Some(Point::Revision(last) | Point::Event(Cursor(last, _))) => {
                 self.over = revision >= last;
                 None
             }
@@ -164,7 +218,7 @@ impl Watch {
         let events = self.backend.events(Some(self.after))?;
         if let Some(newest) = events.last() {
             self.after = newest.revision;
-            self.ready = events.into();
+            self.ready = numbered(events).collect();
         } else if !self.over {
             self.over = !self.changed(wait).await;
         }
@@ -184,30 +238,34 @@ impl Watch {
     }
 }
 
-fn entry(event: &Event) -> EventEntry {
+fn entry(cursor: Cursor, event: &Event) -> EventEntry {
     let mut attributes = event.attributes.clone();
-    let id = match event.subject {
-        Subject::Cluster => event.name.clone(),
-        Subject::Node(id) => id.to_string(),
-        Subject::Service(id) => id.to_string(),
-        Subject::Task { task, service, node } => {
-            attributes.insert("service".to_owned(), service.to_string());
-            if let Some(node) = node {
-                attributes.insert("node".to_owned(), node.to_string());
-            }
-            task.to_string()
+    if let Subject::Task { service, node, .. } = event.subject {
+        attributes.insert("service".to_owned(), service.to_string());
+        if let Some(node) = node {
+            attributes.insert("node".to_owned(), node.to_string());
         }
-        Subject::Config(id) => id.to_string(),
-        Subject::Token(id) => id.to_string(),
-    };
+    }
     EventEntry {
         revision: event.revision,
+        cursor: cursor.to_string(),
         time: event.at,
         kind: event.subject.kind().to_string(),
         action: action_word(event.action).to_owned(),
-        id,
+        id: id_of(event),
         name: event.name.clone(),
         attributes,
+    }
+}
+
+fn id_of(event: &Event) -> String {
+    match event.subject {
+        Subject::Cluster => event.name.clone(),
+        Subject::Node(id) => id.to_string(),
+        Subject::Service(id) => id.to_string(),
+        Subject::Task { task, .. } => task.to_string(),
+        Subject::Config(id) => id.to_string(),
+        Subject::Token(id) => id.to_string(),
     }
 }
 
@@ -252,7 +310,7 @@ impl EventFilter {
             && filters.any("action", |word| word == action)
             && filters.any("event", |word| word == action)
             && filters.prefix("name", &event.name)
-            && (filters.values("id").is_empty() || filters.prefix("id", &entry(event).id))
+            && (filters.values("id").is_empty() || filters.prefix("id", &id_of(event)))
             && filters.any("service", |wanted| is_of_service(event, wanted))
             && filters.any("node", |wanted| {
                 let id = self.node_ids.get(wanted).map_or(wanted, String::as_str);
@@ -287,5 +345,31 @@ fn is_of_node(event: &Event, wanted: &str) -> bool {
         Subject::Node(id) => id.to_string() == wanted || event.name == wanted,
         Subject::Task { node, .. } => node.is_some_and(|node| node.to_string() == wanted),
         Subject::Cluster | Subject::Service(_) | Subject::Config(_) | Subject::Token(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_numbered_within_their_revision() {
+        let event = |revision| {
+            Arc::new(Event {
+                revision: Revision(revision),
+                at: Timestamp::default(),
+                subject: Subject::Cluster,
+                action: Action::Update,
+                name: String::new(),
+                attributes: BTreeMap::new(),
+            })
+        };
+        let cursors: Vec<_> = numbered([3, 3, 5, 6, 6, 6].map(event).to_vec())
+            .map(|(cursor, _)| cursor.to_string())
+            .collect();
+        assert_eq!(cursors, ["3.1", "3.2", "5.1", "6.1", "6.2", "6.3"]);
+        assert_eq!(Cursor::parse("6.2"), Some(Cursor(Revision(6), 2)));
+        assert_eq!(Cursor::parse("6"), None);
+        assert_eq!(Cursor::parse("2026-01-31T12:00:00.5Z"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use swarm_model::command::Op;
@@ -19,8 +19,13 @@ use super::request::Write;
 const READ_PATIENCE: Duration = Duration::from_millis(1800);
 /// The same, once the leader has been silent for [`LOST_AFTER`]: there is hardly any hope left.
 const READ_PATIENCE_LOST: Duration = Duration::from_millis(150);
-/// From this silence on, no election is simply going on any more.
+/// From this silence on, there is no quorum rather than an election.
 const LOST_AFTER: Duration = Duration::from_secs(5);
+/// A leader that was heard as recently as this may simply be in the middle of being replaced, which
+/// takes up to a second on an idle machine and longer on a busy one.
+const ELECTING: Duration = Duration::from_secs(3);
+/// Pause before a barrier that failed early is tried again.
+const BARRIER_PAUSE: Duration = Duration::from_millis(25);
 /// How long an answer waits for the local replica to show what was just changed.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
@@ -81,12 +86,30 @@ impl Api {
         format!("{count} of {} voters heard, silent: {}", voters.len(), silent.join(", "))
     }
 
-    /// Waits until the local view has everything committed so far, for as long as makes sense.
+    /// Waits until the local view has everything committed so far, for as long as makes sense: what an
+    /// election mends within a moment is not called a lost quorum.
     pub(super) async fn barrier(&self) -> Result<Revision, ReadError> {
-        let silence = self.backend.consensus().leader_silent;
-        let lost = silence.is_some_and(|silence| silence > LOST_AFTER);
+        let silence = || self.backend.consensus().leader_silent;
+        let lost = silence().is_some_and(|silence| silence > LOST_AFTER);
         let patience = if lost { READ_PATIENCE_LOST } else { READ_PATIENCE };
-        timeout(patience, self.backend.read_barrier()).await.unwrap_or(Err(ReadError::NoQuorum))
+        match self.barrier_within(patience).await {
+            Err(ReadError::NoQuorum) if silence().is_some_and(|silence| silence < ELECTING) => {
+                self.barrier_within(READ_PATIENCE).await
+            }
+            settled => settled,
+        }
+    }
+
+    async fn barrier_within(&self, patience: Duration) -> Result<Revision, ReadError> {
+        let end = Instant::now() + patience;
+        loop {
+            let barrier = timeout_at(end, self.backend.read_barrier());
+            match barrier.await.unwrap_or(Err(ReadError::NoQuorum)) {
+                // The node may give up earlier than there is reason to.
+                Err(ReadError::NoQuorum) if Instant::now() < end => sleep(BARRIER_PAUSE).await,
+                settled => return settled,
+            }
+        }
     }
 
     /// Finds what a change is about. A full id that is known here is taken as it is; for anything else

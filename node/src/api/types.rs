@@ -293,8 +293,12 @@ pub struct LogEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct EventEntry {
-    /// Where in the history; give it as `since` to go on from here.
+    /// Where in the history: one revision may have several events.
     pub revision: Revision,
+    /// Which event it is, `REVISION.NUMBER`, the same on every node; give it as `since` to go on right
+    /// behind it.
+    #[serde(default)]
+    pub cursor: String,
     /// When.
     pub time: Timestamp,
     /// `service`, `task`, `node`, `config`, `cluster`, `token`.

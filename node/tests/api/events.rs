@@ -99,3 +99,29 @@ async fn a_stream_ends_with_the_daemon() {
     assert_eq!(late, Vec::<&str>::new());
     assert_eq!(events.all().await, Vec::<serde_json::Value>::new());
 }
+
+/// One revision, several events: a service and its tasks go in one.
+#[tokio::test]
+async fn a_cursor_goes_on_in_the_middle_of_a_revision() {
+    let it = Fixture::new(2);
+    it.client
+        .post("/v1/services/create", &spec("web", json!({"Replicated": {"Replicas": 3}})))
+        .await;
+    it.backend.place("web", &[1, 2, 3].map(|n| (n.into(), Slot::Replica(n), node_id(1))));
+    let last = it.client.get("/v1/nodes").await.header("swarm-revision").unwrap().to_owned();
+    let all = it.client.stream(&format!("/v1/events?since=0&until={last}")).await.all().await;
+    let cursor = |event: &serde_json::Value| event["Cursor"].as_str().unwrap().to_owned();
+    let cursors: Vec<String> = all.iter().map(cursor).collect();
+    assert!(cursors.iter().any(|it| it.ends_with(".3")), "one event a revision: {cursors:?}");
+    for (index, since) in cursors.iter().enumerate() {
+        let rest = it.client.stream(&format!("/v1/events?since={since}&until={last}")).await;
+        let rest: Vec<String> = rest.all().await.iter().map(cursor).collect();
+        assert_eq!(rest, cursors[index + 1..], "behind {since}");
+        let head = it.client.stream(&format!("/v1/events?since=0&until={since}")).await;
+        let head: Vec<String> = head.all().await.iter().map(cursor).collect();
+        assert_eq!(head, cursors[..=index], "up to {since}");
+    }
+    let mut live = it.client.stream(&format!("/v1/events?since={last}.99")).await;
+    add(&it, "new").await;
+    assert_eq!(live.column(1, "Name").await, ["new"]);
+}

@@ -59,6 +59,7 @@ pub(crate) struct Fake {
     rings: watch::Sender<Rings>,
     nodes: BTreeSet<NodeId>,
     quorum: AtomicBool,
+    silent_ms: AtomicU64,
     drawn: AtomicU64,
     /// Milliseconds since the epoch.
     clock: AtomicU64,
@@ -72,6 +73,7 @@ impl Fake {
             rings: watch::Sender::default(),
             nodes: (1..=nodes).map(node_id).collect(),
             quorum: AtomicBool::new(true),
+            silent_ms: AtomicU64::new(4321),
             drawn: AtomicU64::new(0),
             clock: AtomicU64::new(1_000_000),
         };
@@ -125,6 +127,11 @@ impl Fake {
         self.apply(None, Actor::default(), op).1.unwrap();
     }
 
+    pub(crate) fn set_silence(&self, silence: Duration) {
+        self.silent_ms.store(u64::try_from(silence.as_millis()).unwrap(), SeqCst);
+    }
+
+    /// Whether the others answer.
     pub(crate) fn set_quorum(&self, quorum: bool) {
         self.quorum.store(quorum, SeqCst);
     }
@@ -143,22 +150,31 @@ impl Fake {
 
     /// Gives a slot of a service a task that runs.
     pub(crate) fn start_task(&self, id: u128, service: &str, slot: Slot, node: NodeId) -> TaskId {
-        let (view, task) = (self.view(), TaskId::from_raw(id << 64));
-        let service = view.services.get(&self.service(service)).unwrap();
-        let change = Change::CreateTask(Box::new(NewTask {
-            id: task,
-            service: service.id,
-            template_version: service.template_version,
-            slot,
-            node: Some(node),
-            pending: String::new(),
-            desired: DesiredState::Running,
-            not_before: None,
-            restart: RestartRecord::default(),
-        }));
-        self.must(Op::ApplyPlan { term: TERM, base: view.revision, changes: vec![change] });
+        self.place(service, &[(id, slot, node)]);
+        let task = TaskId::from_raw(id << 64);
         self.report(task, ObservedState::Running);
         task
+    }
+
+    /// Gives slots of a service their tasks, in one revision.
+    pub(crate) fn place(&self, service: &str, tasks: &[(u128, Slot, NodeId)]) {
+        let view = self.view();
+        let service = view.services.get(&self.service(service)).unwrap();
+        let change = |(id, slot, node): &(u128, Slot, NodeId)| {
+            Change::CreateTask(Box::new(NewTask {
+                id: TaskId::from_raw(id << 64),
+                service: service.id,
+                template_version: service.template_version,
+                slot: *slot,
+                node: Some(*node),
+                pending: String::new(),
+                desired: DesiredState::Running,
+                not_before: None,
+                restart: RestartRecord::default(),
+            }))
+        };
+        let changes = tasks.iter().map(change).collect();
+        self.must(Op::ApplyPlan { term: TERM, base: view.revision, changes });
     }
 
     /// An agent's report.
@@ -230,7 +246,10 @@ impl Backend for Fake {
             term: TERM,
             voters: self.nodes.clone(),
             learners: BTreeSet::new(),
-            leader_silent: Some(Duration::from_millis(if quorum { 5 } else { 4321 })),
+            leader_silent: Some(Duration::from_millis(match quorum {
+                true => 5,
+                false => self.silent_ms.load(SeqCst),
+            })),
         }
     }
 
@@ -266,7 +285,7 @@ impl Backend for Fake {
     fn read_barrier(&self) -> BoxFuture<'_, Result<Revision, ReadError>> {
         async {
             while !self.quorum.load(SeqCst) {
-                std::future::pending::<()>().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Ok(self.view().revision)
         }

@@ -26,6 +26,20 @@ async fn reads_are_marked_stale_within_two_seconds_and_fresh_again_later() {
     assert_eq!(it.client.get("/v1/nodes").await.header("swarm-stale"), None);
 }
 
+/// The leader was heard a moment ago: another one is being elected.
+#[tokio::test]
+async fn an_election_is_not_called_a_lost_quorum() {
+    let it = Fixture::new(3);
+    it.backend.set_silence(Duration::from_millis(120));
+    it.backend.set_quorum(false);
+    let elected = async {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        it.backend.set_quorum(true);
+    };
+    let (answer, ()) = tokio::join!(it.client.get("/v1/nodes"), elected);
+    assert_eq!(answer.header("swarm-stale"), None);
+}
+
 #[tokio::test]
 async fn the_client_may_choose_stale_or_nothing() {
     let it = Fixture::new(3);

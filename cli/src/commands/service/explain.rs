@@ -89,6 +89,14 @@ impl Explain {
 }
 
 impl Explanation {
+    /// A node's host name, with its id where others are called the same.
+    fn name_of(&self, node: &NodeVerdict) -> String {
+        match self.nodes.iter().filter(|other| other.hostname == node.hostname).count() {
+            1 => node.hostname.clone(),
+            _ => format!("{} ({})", node.hostname, node.node.short()),
+        }
+    }
+
     fn text(&self) -> String {
         let name = &self.service_name;
         let mut parts = Vec::new();
@@ -101,7 +109,7 @@ impl Explanation {
         }
         parts.push(if self.refusal.is_empty() {
             let first = self.nodes.iter().find(|node| node.refusals.is_empty());
-            let first = first.map_or("no node", |node| node.hostname.as_str());
+            let first = first.map_or_else(|| "no node".to_owned(), |node| self.name_of(node));
             format!("One more task of {name} would run on {first}.")
         } else {
             format!("One more task of {name} fits nowhere: {}", self.refusal)
@@ -165,5 +173,18 @@ NODE           HOSTNAME   FITS   OWN TASKS   ALL TASKS   FREE CPU   FREE MEMORY 
 000000000000   alpha      yes    1           2           1.5        1MiB
 000000000000   beta       no     1           2           1.5        1MiB          is drained";
         assert_eq!(explanation.text(), want);
+        let twins = Explanation {
+            nodes: explanation
+                .nodes
+                .into_iter()
+                .map(|node| NodeVerdict { hostname: "same".to_owned(), ..node })
+                .collect(),
+            ..explanation
+        };
+        let text = twins.text();
+        assert!(
+            text.starts_with("One more task of web would run on same (000000000000)."),
+            "{text}"
+        );
     }
 }
