@@ -11,14 +11,14 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::{EntryPayload, OptionalSend};
 use swarm_model::event::Event;
 use swarm_model::meta::{Revision, Term};
-use swarm_model::outcome::{Done, Outcome};
+use swarm_model::outcome::Done;
 use swarm_state::codec;
 use swarm_state::machine::Machine;
 
 use crate::news::{News, Publisher};
 use crate::pace::Pace;
 use crate::snapshot::Snapshots;
-use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::types::{Answer, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 
 /// The replicated state on this node.
 #[derive(Debug)]
@@ -45,13 +45,13 @@ impl StateMachine {
     }
 
     /// Applies one record.
-    fn apply_one(&mut self, entry: Entry, events: &mut Vec<Arc<Event>>) -> io::Result<Outcome> {
+    fn apply_one(&mut self, entry: Entry, events: &mut Vec<Arc<Event>>) -> io::Result<Answer> {
         let at = entry.log_id;
         let revision = Revision(at.index);
-        let outcome = match entry.payload {
+        let answer = match entry.payload {
             EntryPayload::Blank => {
                 self.machine.advance(revision);
-                Ok(Done::Nothing)
+                (revision, Ok(Done::Nothing))
             }
             EntryPayload::Normal(encoded) => {
                 self.pace.applied(1, encoded.command().len() as u64);
@@ -59,16 +59,16 @@ impl StateMachine {
                 let term = Term(at.leader_id.term);
                 let (outcome, new) = self.machine.apply(revision, term, &command);
                 events.extend(new.into_iter().map(Arc::new));
-                outcome
+                (self.machine.applied_at(&command).unwrap_or(revision), outcome)
             }
             EntryPayload::Membership(membership) => {
                 self.members = StoredMembership::new(Some(at), membership);
                 self.machine.advance(revision);
-                Ok(Done::Nothing)
+                (revision, Ok(Done::Nothing))
             }
         };
         self.last = Some(at);
-        Ok(outcome)
+        Ok(answer)
     }
 
     /// The state as it is now, and where in the log it stands.
@@ -82,7 +82,7 @@ impl StateMachine {
 }
 
 /// Answers that wait until the view that contains them is published.
-type Answers = Vec<(ApplyResponder<Types>, Outcome)>;
+type Answers = Vec<(ApplyResponder<Types>, Answer)>;
 
 impl RaftStateMachine<Types> for StateMachine {
     type SnapshotData = Bytes;
@@ -101,8 +101,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let mut result = Ok(());
         while let Some(next) = entries.next().await {
             let applied = next.and_then(|(entry, responder)| {
-                let outcome = self.apply_one(entry, &mut events)?;
-                answers.extend(responder.map(|responder| (responder, outcome)));
+                let answer = self.apply_one(entry, &mut events)?;
+                answers.extend(responder.map(|responder| (responder, answer)));
                 Ok(())
             });
             if applied.is_err() {
@@ -115,8 +115,8 @@ impl RaftStateMachine<Types> for StateMachine {
             let view = Arc::new(self.machine.view().clone());
             self.publisher.publish(view, News::Applied { upto, events });
         }
-        for (responder, outcome) in answers {
-            responder.send(outcome);
+        for (responder, answer) in answers {
+            responder.send(answer);
         }
         result
     }

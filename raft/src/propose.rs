@@ -66,8 +66,8 @@ impl Consensus {
             };
             let error = match result {
                 Ok(done) => {
-                    let revision = Revision(done.log_id.index);
-                    return Ok(Applied { revision, outcome: done.data });
+                    let (revision, outcome) = done.data;
+                    return Ok(Applied { revision, outcome });
                 }
                 Err(RaftError::Fatal(fatal)) => return Err(stopped(&fatal)),
                 Err(RaftError::APIError(error)) => error,

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 use swarm_model::id::NodeId;
+use swarm_model::meta::Revision;
 use swarm_model::outcome::Outcome;
 
 /// A node id as openraft takes it (its test suite makes ids from numbers).
@@ -75,11 +76,15 @@ impl fmt::Display for Encoded {
     }
 }
 
+/// What applying an entry answers: the revision of the change, which is that of an earlier entry
+/// when this one repeats its request, and the outcome.
+pub(crate) type Answer = (Revision, Outcome);
+
 openraft::declare_raft_types!(
     /// Textbook Raft: at most one leader a term, a log id is (term, index).
     pub(crate) Types:
         D = Encoded,
-        R = Outcome,
+        R = Answer,
         NodeId = Id,
         Node = (),
         Term = u64,

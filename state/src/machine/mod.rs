@@ -64,9 +64,15 @@ impl Machine {
         let outcome = change.apply(term, &command.op);
         let events = change.events;
         if let Some(request) = command.request {
-            self.requests.remember(request, command.at, outcome.clone());
+            self.requests.remember(request, command.at, at, outcome.clone());
         }
         (outcome, events)
+    }
+
+    /// The revision at which a command was applied that was applied before as well as now: that of
+    /// its first entry, however often it was repeated. Nothing when it is not remembered.
+    pub fn applied_at(&self, command: &Command) -> Option<Revision> {
+        command.request.and_then(|request| self.requests.revision(request))
     }
 
     /// Notes an entry that carries no command, so that the view's revision keeps up.

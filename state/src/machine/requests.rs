@@ -4,6 +4,7 @@ use imbl::{OrdMap, OrdSet};
 use std::time::Duration;
 
 use swarm_model::id::RequestId;
+use swarm_model::meta::Revision;
 use swarm_model::outcome::Outcome;
 use swarm_model::units::Timestamp;
 
@@ -12,22 +13,45 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 /// The most answers kept, whatever their age.
 const KEPT_MAX: usize = 32_768;
 
+/// An answer as it was given.
+#[derive(Debug, Clone)]
+struct Given {
+    at: Timestamp,
+    /// Of the change itself: the entry that repeats the request is a later one.
+    revision: Revision,
+    outcome: Outcome,
+}
+
+/// An answer as a snapshot has it.
+pub(super) type Entry = (RequestId, Timestamp, Revision, Outcome);
+
 /// Answers by request, and requests by age.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests {
-    answers: OrdMap<RequestId, (Timestamp, Outcome)>,
+    answers: OrdMap<RequestId, Given>,
     by_age: OrdSet<(Timestamp, RequestId)>,
 }
 
 impl Requests {
     /// The answer given to `request` before.
     pub(super) fn answer(&self, request: RequestId) -> Option<Outcome> {
-        self.answers.get(&request).map(|(_, outcome)| outcome.clone())
+        self.answers.get(&request).map(|given| given.outcome.clone())
+    }
+
+    /// The revision of the entry that was applied for `request`.
+    pub(super) fn revision(&self, request: RequestId) -> Option<Revision> {
+        self.answers.get(&request).map(|given| given.revision)
     }
 
     /// Keeps an answer and drops those that nobody can ask for any more.
-    pub(super) fn remember(&mut self, request: RequestId, now: Timestamp, outcome: Outcome) {
-        self.answers.insert(request, (now, outcome));
+    pub(super) fn remember(
+        &mut self,
+        request: RequestId,
+        now: Timestamp,
+        revision: Revision,
+        outcome: Outcome,
+    ) {
+        self.answers.insert(request, Given { at: now, revision, outcome });
         self.by_age.insert((now, request));
         while let Some((age, oldest)) = self.by_age.get_min().copied() {
             if now.since(age) <= KEPT_FOR && self.answers.len() <= KEPT_MAX {
@@ -39,19 +63,19 @@ impl Requests {
     }
 
     /// Everything kept, oldest first.
-    pub(super) fn entries(&self) -> Vec<(RequestId, Timestamp, Outcome)> {
-        self.by_age
-            .iter()
-            .filter_map(|(age, id)| self.answers.get(id).map(|(_, out)| (*id, *age, out.clone())))
-            .collect()
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let entry =
+            |id: &RequestId, given: &Given| (*id, given.at, given.revision, given.outcome.clone());
+        let ids = self.by_age.iter().map(|(_, id)| id);
+        ids.filter_map(|id| self.answers.get(id).map(|given| entry(id, given))).collect()
     }
 
     /// From what [`Requests::entries`] gave.
-    pub(super) fn from_entries(entries: Vec<(RequestId, Timestamp, Outcome)>) -> Self {
+    pub(super) fn from_entries(entries: Vec<Entry>) -> Self {
         let mut requests = Self::default();
-        for (id, age, outcome) in entries {
-            requests.answers.insert(id, (age, outcome));
-            requests.by_age.insert((age, id));
+        for (id, at, revision, outcome) in entries {
+            requests.answers.insert(id, Given { at, revision, outcome });
+            requests.by_age.insert((at, id));
         }
         requests
     }

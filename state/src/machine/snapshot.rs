@@ -19,7 +19,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use super::Machine;
-use super::requests::Requests;
+use super::requests::{self, Requests};
 use crate::codec::{self, CodecError};
 
 /// Why a snapshot could not be read. Nothing was changed.
@@ -35,7 +35,7 @@ pub enum RestoreError {
 
 /// The stored form. Templates stand once, whatever the number of tasks made from them.
 #[derive(Serialize, Deserialize)]
-struct Stored<C> {
+struct Stored<C, R> {
     revision: Revision,
     cluster: Option<C>,
     nodes: Vec<Arc<Node>>,
@@ -44,8 +44,11 @@ struct Stored<C> {
     configs: Vec<Arc<Config>>,
     templates: Vec<((ServiceId, Version), Arc<TaskTemplate>)>,
     tasks: Vec<StoredTask>,
-    requests: Vec<(RequestId, Timestamp, Outcome)>,
+    requests: Vec<R>,
 }
+
+/// An answer as format 1 had it: without the revision of its change.
+type AnswerV1 = (RequestId, Timestamp, Outcome);
 
 /// The cluster as format 1 had it: before there were epochs.
 #[derive(Serialize, Deserialize)]
@@ -153,12 +156,23 @@ impl Machine {
     /// When the bytes are no whole snapshot of a known format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         match codec::snapshot_format(bytes)? {
-            1 => Self::from_stored(codec::decode_snapshot::<Stored<ClusterV1>>(bytes)?),
-            _ => Self::from_stored(codec::decode_snapshot::<Stored<Cluster>>(bytes)?),
+            1 => {
+                let stored = codec::decode_snapshot::<Stored<ClusterV1, AnswerV1>>(bytes)?;
+                // No later than this; what format 1 answered was later still.
+                let newest = stored.revision;
+                Self::from_stored(stored, |(id, at, outcome)| (id, at, newest, outcome))
+            }
+            _ => Self::from_stored(
+                codec::decode_snapshot::<Stored<Cluster, requests::Entry>>(bytes)?,
+                |entry| entry,
+            ),
         }
     }
 
-    fn from_stored<C: Into<Cluster>>(stored: Stored<C>) -> Result<Self, RestoreError> {
+    fn from_stored<C: Into<Cluster>, R>(
+        stored: Stored<C, R>,
+        answer: impl FnMut(R) -> requests::Entry,
+    ) -> Result<Self, RestoreError> {
         let mut templates: BTreeMap<_, _> = stored.templates.into_iter().collect();
         let mut view = View {
             revision: stored.revision,
@@ -182,6 +196,7 @@ impl Machine {
             let template = template.ok_or(RestoreError::NoTemplate(task.id))?.clone();
             view.put_task(task.with_template(template));
         }
-        Ok(Self { view, requests: Requests::from_entries(stored.requests) })
+        let requests = stored.requests.into_iter().map(answer).collect();
+        Ok(Self { view, requests: Requests::from_entries(requests) })
     }
 }

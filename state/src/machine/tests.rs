@@ -126,6 +126,23 @@ fn a_retried_request_is_answered_again_not_applied_again() {
 }
 
 #[test]
+fn issue_3_a_repeated_request_is_answered_with_the_revision_of_its_change() {
+    let mut log = Log::with_cluster();
+    let command = Command {
+        request: Some(RequestId::from_raw(5)),
+        at: Timestamp::from_millis(5000),
+        actor: Actor::default(),
+        op: create(7, "web"),
+    };
+    log.machine.apply(Revision(5), TERM, &command).0.expect("a new name");
+    log.machine.apply(Revision(9), TERM, &command).0.expect("the same answer");
+    assert_eq!(log.machine.applied_at(&command), Some(Revision(5)));
+    let bytes = log.machine.snapshot().expect("small");
+    let restored = Machine::restore(&bytes).expect("whole");
+    assert_eq!(restored.applied_at(&command), Some(Revision(5)), "a snapshot keeps it");
+}
+
+#[test]
 fn names_are_unique_and_free_again_after_removal() {
     let mut log = Log::with_cluster();
     log.apply(create(7, "web")).expect("new name");
