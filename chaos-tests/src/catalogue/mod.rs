@@ -1,19 +1,28 @@
 //! The catalogue of faults on real clusters: each scenario with what it injects, its load, its checks
 //! and its figure. Black box on the binary; `docs/reliability.md` says how to run it.
 
+mod abuse;
 mod ask;
+mod disk;
+mod elsewhere;
 mod finish;
+mod members;
 mod needs;
 mod network;
+mod power;
 mod process;
 mod sheet;
+mod soak;
 mod stage;
+mod tasks;
+mod time;
 mod verdict;
 mod watch;
 
 pub use ask::Ask;
 pub use needs::Need;
 pub use sheet::{Figure, Sheet, percentile};
+pub use soak::soak;
 pub use stage::Stage;
 pub use verdict::{Off, Verdict, invalid, skipped};
 pub use watch::{Led, Watch, Watched};
@@ -49,7 +58,17 @@ pub struct Scenario {
 
 /// All scenarios, by their numbers.
 pub fn all() -> Vec<Scenario> {
-    let parts: [&[Scenario]; 2] = [&network::ALL, &process::ALL];
+    let parts: [&[Scenario]; 9] = [
+        &network::ALL,
+        &process::ALL,
+        &tasks::ALL,
+        &power::ALL,
+        &disk::ALL,
+        &members::ALL,
+        &time::ALL,
+        &abuse::ALL,
+        &elsewhere::ALL,
+    ];
     let mut all = parts.concat();
     all.sort_by_key(|scenario| scenario.number);
     all

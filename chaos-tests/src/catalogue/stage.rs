@@ -15,7 +15,7 @@ use crate::real::{Cluster, Partition, Stopwatch, spec, wait_until};
 
 /// The service that runs during the whole of every run.
 pub(super) const STEADY: &str = "steady";
-const STEADY_REPLICAS: u32 = 6;
+pub(super) const STEADY_REPLICAS: u32 = 6;
 /// How long it may take until the load and the service run.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How long anything may take that has a shorter limit of its own.

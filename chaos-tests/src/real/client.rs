@@ -95,6 +95,7 @@ impl Reply {
 pub struct Client {
     socket: PathBuf,
     patience: Duration,
+    key: Option<String>,
     tasks: TaskGroup,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
@@ -102,13 +103,20 @@ pub struct Client {
 impl Client {
     /// A client of the node with this socket; connects when needed.
     pub fn new(socket: &Path, tasks: TaskGroup) -> Self {
-        Self { socket: socket.to_owned(), patience: PATIENCE, tasks, connection: None }
+        Self { socket: socket.to_owned(), patience: PATIENCE, key: None, tasks, connection: None }
     }
 
     /// With another deadline for each answer.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Sends this `Idempotency-Key` with every request.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
         self
     }
 
@@ -150,6 +158,10 @@ impl Client {
             request
         } else {
             request.header("content-type", "application/json")
+        };
+        let request = match &self.key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
         };
         let request = request
             .body(Full::new(Bytes::from(body)))

@@ -1,9 +1,11 @@
 //! A cluster of real nodes in directories of its own; nothing of it outlives it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
 use swarm_model::id::NodeId;
 use swarm_model::node::{Reachability, Role};
 use swarm_net::task::TaskGroup;
@@ -12,8 +14,9 @@ use tempfile::TempDir;
 
 use super::address::Block;
 use super::client::Client;
+use super::disk::Disk;
 use super::node::NodeProcess;
-use super::wait_until;
+use super::{processes, wait_until};
 
 /// How long a cluster may take to settle.
 const SETTLES_WITHIN: Duration = Duration::from_secs(40);
@@ -28,6 +31,8 @@ pub struct Cluster {
     nodes: Vec<NodeProcess>,
     block: Block,
     tasks: TaskGroup,
+    // Gone after the nodes and before their directories.
+    disks: Vec<Disk>,
     scratch: TempDir,
 }
 
@@ -39,7 +44,8 @@ impl Cluster {
     pub fn empty() -> Result<Self> {
         let mut scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;
         scratch.disable_cleanup(std::env::var_os(KEEP).is_some());
-        Ok(Self { nodes: Vec::new(), block: Block::take(), tasks: TaskGroup::new(), scratch })
+        let (nodes, disks) = (Vec::new(), Vec::new());
+        Ok(Self { nodes, block: Block::take(), tasks: TaskGroup::new(), disks, scratch })
     }
 
     /// A settled cluster of so many managers and workers.
@@ -55,16 +61,103 @@ impl Cluster {
     /// # Errors
     /// When a node does not start or the cluster does not settle.
     pub async fn start_with(managers: usize, workers: usize, init: &[&str]) -> Result<Self> {
+        Self::start_on(managers, workers, init, |_at| Ok(None)).await
+    }
+
+    /// As [`Cluster::start_with`], each node on a disk of its own, where `disk` makes one at its
+    /// directory.
+    ///
+    /// # Errors
+    /// When a disk cannot be made, a node does not start or the cluster does not settle.
+    pub async fn start_on(
+        managers: usize,
+        workers: usize,
+        init: &[&str],
+        disk: impl Fn(&Path) -> Result<Option<Disk>>,
+    ) -> Result<Self> {
         let mut cluster = Self::empty()?;
-        cluster.init(init).await?;
-        for _ in 1..managers {
-            cluster.join(Role::Manager).await?;
-        }
-        for _ in 0..workers {
-            cluster.join(Role::Worker).await?;
+        for number in 0..managers + workers {
+            let at = cluster.scratch.path().join(format!("n{number}"));
+            cluster.disks.extend(disk(&at)?);
+            match number {
+                0 => cluster.init(init).await?,
+                _ if number < managers => drop(cluster.join(Role::Manager).await?),
+                _ => drop(cluster.join(Role::Worker).await?),
+            }
         }
         cluster.settled().await?;
         Ok(cluster)
+    }
+
+    /// The disk of a node that has one of its own.
+    pub fn disk(&mut self, number: usize) -> Option<&mut Disk> {
+        let dir = &self.nodes[number].dir;
+        self.disks.iter_mut().find(|disk| disk.at() == dir)
+    }
+
+    /// The ids of the nodes that answer.
+    pub async fn ids(&self) -> Vec<NodeId> {
+        let mut ids = Vec::new();
+        for node in &self.nodes {
+            ids.extend(node.info().await.map(|info| info.node_id));
+        }
+        ids
+    }
+
+    /// Gives a node that does not run the `place`-th address instead of its own, as a DHCP server
+    /// might; gives the address.
+    ///
+    /// # Errors
+    /// When the addresses are used up or the node has no settings.
+    pub fn move_node(&mut self, number: usize, place: usize) -> Result<SocketAddr> {
+        let addr = self.block.node(place)?;
+        let node = &mut self.nodes[number];
+        let file = node.dir.join("node.json");
+        let mut settings: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        for key in ["Listen", "Advertise"] {
+            let old = settings.get_mut(key).with_context(|| format!("no {key} in node.json"))?;
+            *old = addr.to_string().into();
+        }
+        std::fs::write(&file, serde_json::to_vec_pretty(&settings)?)?;
+        node.addr = addr;
+        Ok(addr)
+    }
+
+    /// Takes a node out of those that are looked after: it is no part of the cluster any more.
+    pub fn take(&mut self, number: usize) -> NodeProcess {
+        self.nodes.remove(number)
+    }
+
+    /// Cuts the power of some nodes, each on a loop disk: all their processes are gone at once, and
+    /// what their disks did not have yet is gone with them.
+    ///
+    /// # Errors
+    /// When a process or a disk goes on.
+    pub fn cut_power(&mut self, numbers: &[usize]) -> Result<()> {
+        for number in numbers {
+            if let Some(pid) = self.nodes[*number].pid() {
+                processes::signal(pid, Signal::KILL)?;
+            }
+        }
+        let hit: Vec<_> = numbers.iter().map(|it| self.nodes[*it].dir.clone()).collect();
+        Disk::stop_all(&hit)?;
+        for number in numbers {
+            self.nodes[*number].lose_machine()?;
+            self.disk(*number).context("the node has no disk of its own")?.unmount()?;
+        }
+        Ok(())
+    }
+
+    /// Gives some nodes power again: mounts what their disks had, starts them, waits for nothing.
+    ///
+    /// # Errors
+    /// When a disk cannot be mounted.
+    pub fn power_on(&mut self, numbers: &[usize]) -> Result<()> {
+        for number in numbers {
+            self.disk(*number).context("the node has no disk of its own")?.mount()?;
+            self.nodes[*number].restart()?;
+        }
+        Ok(())
     }
 
     /// A place for one more node; nothing is started.

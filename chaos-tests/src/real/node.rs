@@ -28,11 +28,14 @@ pub struct NodeProcess {
     pub addr: SocketAddr,
     daemon: Option<Child>,
     tasks: TaskGroup,
+    wrapper: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl NodeProcess {
     pub(super) fn new(dir: PathBuf, addr: SocketAddr, tasks: TaskGroup) -> Self {
-        Self { dir, addr, daemon: None, tasks }
+        let (wrapper, environment) = (Vec::new(), Vec::new());
+        Self { dir, addr, daemon: None, tasks, wrapper, environment }
     }
 
     /// Starts `swarm ARGUMENTS --data-dir DIR` as this node's daemon; it logs to `DIR.log`.
@@ -44,12 +47,32 @@ impl NodeProcess {
             bail!("the daemon of {} was started already", self.dir.display());
         }
         let log = File::options().create(true).append(true).open(self.log_file())?;
-        let mut daemon = Command::new(binary::swarm()?);
+        let binary = binary::swarm()?;
+        let mut daemon = match self.wrapper.split_first() {
+            None => Command::new(binary),
+            Some((program, rest)) => {
+                let mut wrapped = Command::new(program);
+                wrapped.args(rest).arg(binary);
+                wrapped
+            }
+        };
+        daemon.envs(self.environment.iter().cloned());
         daemon.arg("--data-dir").arg(&self.dir).args(arguments);
         daemon.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command::settings(&mut daemon);
         self.daemon = Some(daemon.spawn().context("start the daemon")?);
         Ok(())
+    }
+
+    /// From the next start on, the daemon is run by this program, which must become the daemon
+    /// itself (`strace -D` does); none runs it plainly again.
+    pub fn wrap(&mut self, words: Vec<String>) {
+        self.wrapper = words;
+    }
+
+    /// From the next start on, the daemon has these variables.
+    pub fn set_environment(&mut self, variables: Vec<(String, String)>) {
+        self.environment = variables;
     }
 
     /// Starts the daemon of the prepared directory again; does not wait.

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use swarm_chaos::catalogue::{self, Ask, Run, Scenario, Verdict};
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
             Ok(scenarios) => run(&scenarios, &args),
             Err(error) => wrong_usage(&error),
         },
+        Some((&"soak", [])) => soak(&args),
         _ => wrong_usage(&anyhow::anyhow!("one of list, run NAME and soak is needed")),
     }
 }
@@ -119,6 +121,22 @@ fn run(scenarios: &[Scenario], args: &Args) -> ExitCode {
             verdicts.push(verdict);
         }
         worst(&verdicts)
+    })
+}
+
+/// Hurts one cluster for as long as asked for.
+fn soak(args: &Args) -> ExitCode {
+    let (ask, minutes) = (ask("soak", args), args.minutes);
+    until_interrupted(async move {
+        let seed = ask.seed;
+        println!("== soak of {minutes} min, seed {seed}");
+        let result = catalogue::soak(ask, Duration::from_secs(60 * minutes)).await;
+        let verdict = Verdict::of(&result);
+        if let Ok(sheet) = result {
+            sheet.print();
+        }
+        println!("-- soak of {minutes} min, seed {seed}: {verdict}");
+        verdict.code()
     })
 }
 

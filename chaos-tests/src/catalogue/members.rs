@@ -1,0 +1,295 @@
+//! Members that come, go and change their roles while things break.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use swarm_model::id::NodeId;
+use swarm_model::node::{Reachability, Role};
+use swarm_node::api::types::{NodeEntry, Written};
+use tokio::time::sleep;
+
+use super::stage::PATIENCE;
+use super::{Ask, Need, Run, Scenario, Sheet, Stage};
+use crate::real::{Cluster, Partition, Stopwatch, Swarm, spec, wait_until};
+use crate::sim::chance::Chance;
+
+const MANAGERS: usize = 5;
+const WORKERS: usize = 2;
+
+pub(super) const ALL: [Scenario; 7] = [
+    Scenario {
+        number: 14,
+        name: "address-changes",
+        injects: "a follower comes back with another address, ×3",
+        figure: "ready ≤ 30 s, by itself",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(address_changes(ask))),
+    },
+    Scenario {
+        number: 41,
+        name: "join-killed",
+        injects: "a joining manager killed after 0..1.5 s, then it joins again, ×10",
+        figure: "it is a ready member ≤ 30 s, no other is made",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(join_killed(ask))),
+    },
+    Scenario {
+        number: 42,
+        name: "two-removals",
+        injects: "two managers removed in the same moment through two nodes",
+        figure: "both gone, the rest whole",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(two_removals(ask))),
+    },
+    Scenario {
+        number: 43,
+        name: "promote-demote",
+        injects: "a worker promoted and demoted under load, ×50",
+        figure: "≥ 99 % of the seconds with an acknowledged write",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(promote_demote(ask))),
+    },
+    Scenario {
+        number: 44,
+        name: "removed-while-cut",
+        injects: "a manager removed while it is cut off, then the network heals",
+        figure: "it stays out and changes nothing: ≤ 1 leader change",
+        needs: &[Need::Nft],
+        run: Run::Real(|ask| Box::pin(removed_while_cut(ask))),
+    },
+    Scenario {
+        number: 45,
+        name: "one-seven-one",
+        injects: "one manager becomes seven, and one again, under load",
+        figure: "the usual checks at each size",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(one_seven_one(ask))),
+    },
+    Scenario {
+        number: 48,
+        name: "snapshot-killed",
+        injects: "a manager killed while it takes in a snapshot, ×10",
+        figure: "the usual checks",
+        needs: &[],
+        run: Run::Real(|ask| Box::pin(snapshot_killed(ask))),
+    },
+];
+
+async fn address_changes(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
+    let mut chance = Chance::new(ask.seed, "address-changes");
+    for round in 0..ask.rounds(3, 1) {
+        let leader = stage.cluster.leader().await?;
+        let number = (leader + 1 + chance.between(0, 3) as usize) % MANAGERS;
+        stage.kill(number)?;
+        let addr = stage.cluster.move_node(number, MANAGERS + WORKERS + round)?;
+        stage.sheet.injected("address changed", 1);
+        let watch = Stopwatch::start();
+        stage.restart(number).await?;
+        stage.heals().await.with_context(|| format!("node {number} moved to {addr}"))?;
+        stage.sheet.at_most("ready at its new address", watch.elapsed(), Duration::from_secs(30));
+    }
+    stage.finish().await
+}
+
+async fn nodes(cluster: &Cluster, number: usize) -> Result<Vec<NodeEntry>> {
+    Ok(cluster.client(number).get("/v1/nodes").await?)
+}
+
+async fn join_killed(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, 3, 0).await?;
+    let mut chance = Chance::new(ask.seed, "join-killed");
+    let rounds = ask.rounds(10, 3);
+    let mut ghosts = 0;
+    for round in 0..rounds {
+        let token = stage.cluster.token(Role::Manager).await?;
+        let manager = stage.addr(0).to_string();
+        let node = stage.cluster.add_place()?;
+        let addr = node.addr.to_string();
+        let join = ["join", "--foreground", "--token", &token, "--listen-addr", &addr, &manager];
+        node.spawn(&join)?;
+        let step = u32::try_from(1_500 * round / rounds)?;
+        sleep(chance.millis(step, step + 150)).await;
+        node.lose_machine()?;
+        let watch = Stopwatch::start();
+        let number = stage.cluster.len() - 1;
+        stage.sheet.injected("join killed", 1);
+        // As a person would: join again; what is a node by then is started.
+        stage.cluster.node(number).spawn(&join)?;
+        if stage.cluster.node(number).serving().await.is_err() {
+            stage.cluster.node(number).kill()?;
+            stage.restart(number).await.context("neither joins nor starts")?;
+        }
+        let own = stage.id(number).await?;
+        wait_until("it is a ready member", PATIENCE, async || {
+            let all = nodes(&stage.cluster, 0).await.ok()?;
+            all.iter()
+                .any(|it| it.node.id == own && it.node.status.reachability == Reachability::Ready)
+                .then_some(())
+        })
+        .await?;
+        stage.sheet.at_most("ready after the second try", watch.elapsed(), Duration::from_secs(30));
+        // The first try may have made a node already: it never lived, and can be removed.
+        let all = nodes(&stage.cluster, 0).await?;
+        let known = stage.cluster.ids().await;
+        for ghost in all.iter().filter(|it| !known.contains(&it.node.id)) {
+            ghosts += 1;
+            remove(&stage.cluster, 0, ghost.node.id).await?;
+        }
+        // Out again: the next one finds the cluster as this one did.
+        remove(&stage.cluster, 0, own).await?;
+        let mut gone = stage.cluster.take(number);
+        gone.lose_machine()?;
+        stage.heals().await?;
+    }
+    stage.sheet.fact("nodes of first tries that had to be removed", ghosts.to_string());
+    stage.finish().await
+}
+
+async fn remove(cluster: &Cluster, through: usize, id: NodeId) -> Result<()> {
+    let target = format!("/v1/nodes/{id}?force=true");
+    let mut client = cluster.client(through);
+    wait_until("the node is removed", PATIENCE, async || match client.delete(&target).await {
+        Ok(()) => Some(()),
+        Err(error) => (error.code() == "not_found").then_some(()),
+    })
+    .await
+}
+
+async fn two_removals(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
+    let (a, b) = (stage.id(3).await?, stage.id(4).await?);
+    let cluster = &stage.cluster;
+    tokio::try_join!(remove(cluster, 0, a), remove(cluster, 1, b))?;
+    stage.sheet.injected("manager removed", 2);
+    for _ in 0..2 {
+        let mut gone = stage.cluster.take(3);
+        gone.lose_machine()?;
+    }
+    let healed = stage.heals().await?;
+    stage.sheet.at_most("the rest whole", healed, Duration::from_secs(30));
+    stage.finish().await
+}
+
+async fn set_role(stage: &Stage, id: NodeId, role: Role) -> Result<()> {
+    let target = format!("/v1/nodes/{id}/update");
+    let body = json!({ "Role": role.to_string() });
+    let mut client = stage.cluster.client(0);
+    let mut last = String::new();
+    let set = wait_until("the role is set", PATIENCE, async || {
+        match client.post::<Written>(&target, &body).await {
+            Ok(_written) => Some(()),
+            Err(error) => {
+                last = error.to_string();
+                None
+            }
+        }
+    });
+    set.await.map_err(|error| error.context(last))
+}
+
+async fn promote_demote(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, 3, WORKERS).await?;
+    let (a, b) = (stage.id(3).await?, stage.id(4).await?);
+    let from = stage.load.journal().now_us();
+    for _ in 0..ask.rounds(50, 5) {
+        // Two at a time: three voters become five, and three again.
+        for role in [Role::Manager, Role::Worker] {
+            set_role(&stage, a, role).await?;
+            set_role(&stage, b, role).await?;
+            stage.sheet.injected(&format!("role set to {role}"), 2);
+            stage.heals().await?;
+        }
+    }
+    stage.slots(from, 99.0);
+    stage.finish().await
+}
+
+async fn removed_while_cut(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
+    let leader = stage.cluster.leader().await?;
+    // The last follower, so that the numbers of the others stay.
+    let number = if leader == MANAGERS - 1 { MANAGERS - 2 } else { MANAGERS - 1 };
+    let id = stage.id(number).await?;
+    let (one, rest) = stage.sides(&[number]);
+    let cut = Partition::between(&one, &rest)?;
+    remove(&stage.cluster, leader, id).await?;
+    let began = stage.watch.now();
+    stage.during("manager cut off and removed", cut, Duration::from_secs(8)).await?;
+    // It is back on the network, with a grudge.
+    sleep(Duration::from_secs(15)).await;
+    let all = nodes(&stage.cluster, leader).await?;
+    ensure!(all.iter().all(|it| it.node.id != id), "it is a member again");
+    let mut client = stage.cluster.client(number).with_patience(Duration::from_secs(12));
+    let write = client.post::<Written>("/v1/configs/create", &spec::config("fenced", b"1")?).await;
+    ensure!(write.is_err(), "the removed node still writes: {write:?}");
+    let changes = stage.watch.leaders_since(began).len();
+    stage.sheet.no_more("leader changes", u64::try_from(changes)?, 1);
+    let mut gone = stage.cluster.take(number);
+    stage.sheet.fact("its daemon goes on", gone.is_running().to_string());
+    gone.lose_machine()?;
+    stage.finish().await
+}
+
+async fn one_seven_one(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, 1, 0).await?;
+    for _ in 1..7 {
+        stage.cluster.join(Role::Manager).await?;
+        stage.sheet.injected("manager joined", 1);
+        stage.heals().await?;
+    }
+    for number in (1..7).rev() {
+        let dir = stage.cluster.nodes()[number].dir.clone();
+        Swarm::at(&dir, &["leave"]).run().await?.ok().context("leave")?;
+        stage.sheet.injected("manager left", 1);
+        let mut gone = stage.cluster.take(number);
+        gone.lose_machine()?;
+        let id = absent(&stage.cluster).await?;
+        for id in id {
+            remove(&stage.cluster, 0, id).await?;
+        }
+        stage.heals().await?;
+    }
+    stage.finish().await
+}
+
+/// Members of which no daemon runs.
+async fn absent(cluster: &Cluster) -> Result<Vec<NodeId>> {
+    let known = cluster.ids().await;
+    let all = nodes(cluster, 0).await?;
+    Ok(all.iter().map(|it| it.node.id).filter(|id| !known.contains(id)).collect())
+}
+
+async fn snapshot_killed(ask: Ask) -> Result<Sheet> {
+    let cluster = Cluster::start_with(3, 0, &["--snapshot-interval", "100"]).await?;
+    let mut stage = Stage::with(&ask, cluster).await?;
+    let mut chance = Chance::new(ask.seed, "snapshot-killed");
+    // A state of some MiB: taking it in takes a while.
+    for number in 0..12 {
+        let large = spec::config(&format!("ballast-{number}"), &[7; 500 * 1024])?;
+        let mut client = stage.cluster.client(0);
+        client.post::<Written>("/v1/configs/create", &large).await?;
+    }
+    let mut behind = 0;
+    for _ in 0..ask.rounds(10, 3) {
+        let leader = stage.cluster.leader().await?;
+        let number = (leader + 1) % 3;
+        stage.kill(number)?;
+        let goal = stage.load.acknowledged() + 400;
+        wait_until("it falls behind", PATIENCE, async || {
+            (stage.load.acknowledged() >= goal).then_some(())
+        })
+        .await?;
+        behind += 1;
+        for _ in 0..3 {
+            stage.cluster.node(number).restart()?;
+            sleep(chance.millis(50, 700)).await;
+            stage.kill(number)?;
+        }
+        stage.restart(number).await?;
+        stage.heals().await?;
+    }
+    stage.sheet.injected("replica far behind", behind);
+    stage.finish().await
+}
