@@ -18,7 +18,7 @@ use swarm_net::task::TaskGroup;
 use swarm_net::transport::Transport;
 use swarm_raft::{Consensus, News, Options, Status, Tables, Timing};
 use swarm_state::feed::Feed;
-use swarm_state::store::Store;
+use swarm_state::store::{AgentTable, DiskFault, Store};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         parts.transport.set_address(*node, *addr);
     }
     let incarnation = Incarnation::draw(&mut *parts.ids);
-    let Store { log, vote, meta, snapshots, agent_tasks } = parts.store;
+    let Store { log, vote, meta, snapshots, agent_tasks, fault, .. } = parts.store;
     let consensus = Consensus::start(Options {
         node_id: parts.config.node_id,
         timing: parts.timing,
@@ -162,7 +162,8 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         tasks: parts.tasks,
         work: parts.work,
         dismissed: CancellationToken::new(),
-        broken_disk: CancellationToken::new(),
+        broken_disk: cancelled_by(&fault),
+        disk_fault: fault,
     });
     parts.router.serve(core.clone());
     core.tasks.spawn("event feed", feed(core.clone(), news));
@@ -175,9 +176,17 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     Ok(Node::new(core))
 }
 
+/// A token for those who wait for a failed sync.
+fn cancelled_by(fault: &DiskFault) -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    fault.on_failure(move |_why| cancelled.cancel());
+    token
+}
+
 async fn start_agent(
     core: &Arc<Core>,
-    table: swarm_state::store::AgentTable,
+    table: AgentTable,
     runtimes: Registry,
 ) -> Result<(), AssemblyError> {
     let board = Arc::new(Board::new(Arc::new(GossipWhisper(core.gossip.clone()))));
@@ -189,7 +198,6 @@ async fn start_agent(
         board: board.clone(),
         views: core.consensus.views(),
         clock: core.clock.clone(),
-        broken_disk: core.broken_disk.clone(),
         tasks: core.tasks.clone(),
         work: core.work,
     })

@@ -15,6 +15,7 @@ use swarm_net::task::TaskGroup;
 use swarm_net::transport::Transport;
 use swarm_raft::Consensus;
 use swarm_state::feed::Feed;
+use swarm_state::store::DiskFault;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -71,8 +72,10 @@ pub struct Core {
     pub work: Work,
     /// Set when this node no longer belongs to the cluster: the daemon ends, tasks and all.
     pub dismissed: CancellationToken,
-    /// Set when the disk failed in a way that only a new start can mend.
+    /// Set as soon as a sync of any table fails: only a new start can find out what is on the disk.
     pub broken_disk: CancellationToken,
+    /// What the disk said then.
+    pub disk_fault: DiskFault,
 }
 
 impl std::fmt::Debug for Core {

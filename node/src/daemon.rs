@@ -165,7 +165,7 @@ async fn serve(
         () = stop.cancelled() => Ok(Ended::Stopped),
         () = core.dismissed.cancelled() => Ok(Ended::Left),
         () = core.broken_disk.cancelled() => Err(DaemonError::Fault {
-            reason: "a sync of this node's tables failed".to_owned(),
+            reason: core.disk_fault.check().err().map(|e| e.to_string()).unwrap_or_default(),
         }),
         fault = fault => Err(DaemonError::Fault {
             reason: fault.ok().and_then(|s| s.fault.clone()).unwrap_or_default(),

@@ -17,6 +17,7 @@ use swarm_state::store::Position;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::coherence::Held;
 use crate::contact::Contact;
 use crate::error::Error;
 use crate::log_store::LogStore;
@@ -67,17 +68,25 @@ impl Consensus {
     /// Returns when everything that is known to be committed is in the view.
     ///
     /// # Errors
-    /// [`Error::Start`] when the store does not hold together.
+    /// [`Error::Start`] when the store does not hold together; [`store::Error::find`] finds in it
+    /// which part is lost.
+    ///
+    /// [`store::Error::find`]: swarm_state::store::Error::find
     pub async fn start(options: Options) -> Result<Self, Error> {
         let config = options.config().validate().map_err(start_error)?;
         let work = if options.inline_io { Work::Inline } else { Work::Threads };
         let tables = options.tables;
         let (user, store_closed) = users();
+        let held = Held::look(&tables.log, &tables.vote, &tables.snapshots);
         let log = LogStore::open(tables.log, tables.vote, tables.meta, work, user.clone());
         let log = log.map_err(Error::Start)?;
         let (publisher, published) = news::channel();
         let pace = Pace::new(options.snapshot_interval.max(1));
         let snapshots = Snapshots::new(tables.snapshots, work, user);
+        let newest = snapshots.newest().await.map_err(Error::Start)?;
+        let coherent = held.check(log.vote(), newest.as_ref().map(|newest| &newest.meta));
+        coherent.map_err(|error| Error::Start(error.into()))?;
+        drop(newest);
         let machine = StateMachine::new(publisher, snapshots, pace.clone());
         let peers = Peers::new(options.transport.clone());
         let id = Id(options.node_id);

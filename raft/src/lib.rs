@@ -5,6 +5,7 @@
 
 pub mod membership;
 
+mod coherence;
 mod consensus;
 mod contact;
 mod error;

@@ -66,7 +66,9 @@ impl Faults {
     /// A daemon whose disk failed has ended itself: it is started again.
     async fn bury_stopped(&mut self, cluster: &mut Cluster) -> anyhow::Result<()> {
         for (number, up) in cluster.world.up() {
-            if up.node.core().consensus.status_now().fault.is_some() {
+            let core = up.node.core();
+            let ended = core.broken_disk.is_cancelled();
+            if ended || core.consensus.status_now().fault.is_some() {
                 cluster.world.count("fault: daemon ended by its disk");
                 self.kill(cluster, number, Kill::Power).await?;
             }

@@ -26,7 +26,6 @@ use swarm_model::view::View;
 use swarm_net::task::TaskGroup;
 use swarm_state::store::{AgentTable, AgentWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
 use self::record::Record;
@@ -63,8 +62,6 @@ pub struct Options {
     pub views: watch::Receiver<Arc<View>>,
     /// For time stamps.
     pub clock: Arc<dyn Clock>,
-    /// Set when the table takes nothing any more: the node has to start again.
-    pub broken_disk: CancellationToken,
     /// The owner of the actors.
     pub tasks: TaskGroup,
     /// Where the table is read and written.
@@ -303,11 +300,6 @@ impl Agent {
         }
         if let Err(error) = &written {
             tracing::error!(%error, "cannot keep assignments on disk");
-            if matches!(error, swarm_state::store::Error::Poisoned { .. }) {
-                // After a failed sync nothing that is written counts: only a new life of the node
-                // can find out what is on the disk.
-                self.options.broken_disk.cancel();
-            }
         }
         written.is_ok()
     }

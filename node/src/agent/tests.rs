@@ -12,7 +12,6 @@ use swarm_model::units::Timestamp;
 use swarm_state::store::disk::{Disk, MemDisk};
 use swarm_state::store::{LogOptions, Store};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::agent::board::Whisper;
@@ -80,7 +79,6 @@ impl Machine {
             board: board.clone(),
             views: self.views.subscribe(),
             clock: self.clock.clone(),
-            broken_disk: CancellationToken::new(),
             tasks: tasks.clone(),
             work: Work::Inline,
         })

@@ -59,6 +59,11 @@ impl LogStore {
         Ok(Self { table: Arc::new(Mutex::new(log)), meta, writer, work, reader })
     }
 
+    /// The last vote, for the check at the start.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.reader.vote()
+    }
+
     /// Does blocking work with the table; a full disk is waited for.
     async fn with_table(
         &self,

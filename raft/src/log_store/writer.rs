@@ -163,15 +163,20 @@ impl Disk {
     /// One sync for all of them, then the votes.
     fn work_off(&self, waiting: Vec<Job>) {
         let synced = self.sync();
+        let mut voted = false;
         for job in waiting {
             match job {
                 Job::Flush(flushed) => flushed.io_completed(repeat(&synced)),
                 Job::Vote(vote, tell) => {
                     let saved = repeat(&synced).and_then(|()| Ok(self.vote.save(&vote)?));
+                    voted |= saved.is_ok();
                     // Nobody waits when the core has stopped meanwhile.
                     drop(tell.send(saved));
                 }
             }
+        }
+        if voted && let Err(error) = self.vote.witness() {
+            tracing::warn!(%error, "vote not witnessed, the next one will be slower");
         }
     }
 

@@ -6,7 +6,8 @@ use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
 use super::{Error, MAX_VALUE, Table};
 
-const PREFIX: u8 = b'a';
+/// How its keys begin.
+pub(super) const PREFIX: u8 = b'a';
 
 /// One change of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]

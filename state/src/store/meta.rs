@@ -6,10 +6,10 @@ use swarm_model::id::{ClusterId, NodeId};
 
 use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
-use super::{Error, Position, Table};
+use super::{DiskFault, Error, Position, Table};
 
 /// The newest format of the data directory.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &[u8] = b"mf";
 const IDENTITY_KEY: &[u8] = b"mi";
@@ -63,8 +63,13 @@ impl MetaTable {
         Ok(self.words(FORMAT_KEY)?.map(u32::from_le_bytes))
     }
 
-    pub(super) fn set_format(&self, format: u32) -> Result<(), Error> {
-        self.kv.apply_durably(&[Self::put(FORMAT_KEY, &format.to_le_bytes())])
+    pub(super) fn format_write(format: u32) -> Write {
+        Self::put(FORMAT_KEY, &format.to_le_bytes())
+    }
+
+    #[cfg(test)]
+    pub(super) fn write_format(&self, format: u32) -> Result<(), Error> {
+        self.kv.apply_durably(&[Self::format_write(format)])
     }
 
     /// Whose directory it is; `None` before the node joined a cluster.
@@ -126,6 +131,16 @@ impl MetaTable {
             *self.noted() = noted;
         }
         written
+    }
+
+    /// Notes the mark without a sync: a killed process leaves it, a power cut need not.
+    pub(super) fn hint_high_water(&self, mark: Position) -> Result<(), Error> {
+        self.kv.apply(&[Self::put(HIGH_WATER_KEY, &mark.to_bytes())])
+    }
+
+    /// What watches the syncs of this store.
+    pub(super) fn fault(&self) -> &DiskFault {
+        self.kv.fault()
     }
 
     fn noted(&self) -> MutexGuard<'_, Option<Vec<u8>>> {

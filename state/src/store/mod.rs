@@ -5,6 +5,7 @@
 //! formats and the reasons.
 
 mod agent_tasks;
+mod aside;
 mod codec;
 pub mod disk;
 mod error;
@@ -17,6 +18,7 @@ mod poison;
 mod record;
 mod segment;
 mod snapshot;
+mod turn;
 mod vote;
 
 use std::fmt;
@@ -30,10 +32,12 @@ pub use harm::{Harm, Table};
 pub use kv::{Kv, Write};
 pub use log::{LogOptions, LogReader, LogTable, Record, SyncHandle};
 pub use meta::{FORMAT, Identity, MetaTable};
+pub use poison::DiskFault;
 pub use snapshot::{SnapshotReader, SnapshotTable, SnapshotWriter};
 pub use vote::VoteTable;
 
 use disk::{Disk, RealDisk};
+use turn::Turn;
 
 /// The largest value of a small table.
 pub const MAX_VALUE: usize = 1 << 20;
@@ -80,6 +84,9 @@ pub struct Store {
     pub snapshots: SnapshotTable,
     /// What this node's agent runs.
     pub agent_tasks: AgentTable,
+    /// Whether a sync of any of them has failed: then none of them takes anything more.
+    pub fault: DiskFault,
+    turn: Turn,
 }
 
 impl Store {
@@ -87,7 +94,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::InUse`] if a process has it, [`Error::Damaged`], [`Error::RolledBack`] and
-    /// [`Error::OtherFormat`] if it must not be used.
+    /// [`Error::OtherFormat`] if it must not be used. [`Error::harm`] says which part is lost;
+    /// [`Store::set_aside`] is the way to begin again without it.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let disk = RealDisk::locked(dir)?;
         Self::open_on(Arc::new(disk), dir, LogOptions::default())
@@ -99,27 +107,38 @@ impl Store {
     /// As of [`Store::open`].
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<Self, Error> {
         let folder = dir.join(FOLDER);
-        let (kv_dir, log_dir, snapshot_dir) =
-            (folder.join("kv"), folder.join("log"), folder.join("snapshots"));
-        let kv = Kv::open(disk.clone(), &kv_dir, Table::Votes)?;
-        if kv.is_fresh() {
-            for dir in [&log_dir, &snapshot_dir] {
+        let (kv_dir, agent_dir) = (folder.join("kv"), folder.join("agent"));
+        let (log_dir, snapshot_dir) = (folder.join("log"), folder.join("snapshots"));
+        let fault = DiskFault::default();
+        let kv = Kv::open(disk.clone(), &kv_dir, Table::Votes, fault.clone())?;
+        // By content: a start that refused has left an empty map behind.
+        if kv.is_empty() {
+            for dir in [&agent_dir, &log_dir, &snapshot_dir] {
                 if !disk.list(dir).map_err(Error::io("list", dir))?.is_empty() {
-                    let what = format!("it is missing, though {} is not empty", dir.display());
+                    let what = format!("nothing is in it, though {} is not empty", dir.display());
                     return Err(Error::damaged(Table::Votes, &kv_dir, 0, what));
                 }
             }
         }
         let meta = MetaTable::new(kv.clone());
-        migrate::migrate(&kv, &meta)?;
-        let snapshots = SnapshotTable::open(disk.clone(), &snapshot_dir)?;
+        meta.format()?;
+        let agent = Kv::open(disk.clone(), &agent_dir, Table::Agent, fault.clone())?;
+        migrate::migrate(&kv, &agent, &meta)?;
+        let turn = Turn::begin(kv.clone(), agent.clone())?;
+        let snapshots = SnapshotTable::open(disk.clone(), &snapshot_dir, fault.clone())?;
         if snapshots.is_empty() && meta.last_purged()?.is_some() {
             let what = "no snapshot is here, though the log it replaced was purged";
             return Err(Error::damaged(Table::Snapshots, &snapshot_dir, 0, what));
         }
         let log = LogTable::open(disk, &log_dir, meta.clone(), options)?;
-        let (vote, agent_tasks) = (VoteTable::new(kv.clone()), AgentTable::new(kv));
-        Ok(Self { log, vote, meta, snapshots, agent_tasks })
+        let (vote, agent_tasks) = (VoteTable::new(kv, turn.clone()), AgentTable::new(agent));
+        Ok(Self { log, vote, meta, snapshots, agent_tasks, fault, turn })
+    }
+
+    /// A number that grows with every start and every vote of this data directory, also when a
+    /// part of it was set aside: an older copy of it shows a lower one.
+    pub fn turn(&self) -> u64 {
+        self.turn.current()
     }
 
     /// Makes everything durable and notes how far the log came, for a clean stop.

@@ -41,7 +41,8 @@ pub(crate) struct Walk {
 pub(crate) fn magic(table: Table) -> [u8; 8] {
     match table {
         Table::Log => *b"swarmlog",
-        Table::Votes | Table::Agent | Table::Snapshots => *b"swarm-kv",
+        Table::Votes | Table::Snapshots => *b"swarm-kv",
+        Table::Agent => *b"swarmagt",
     }
 }
 

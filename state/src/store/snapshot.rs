@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use crc32c::{crc32c, crc32c_append};
 
 use super::disk::{Disk, DiskFile};
-use super::{Error, Table};
+use super::{DiskFault, Error, Table};
 
 /// The newest format of a snapshot file.
 const FORMAT: u32 = 1;
@@ -28,11 +28,12 @@ pub struct SnapshotTable {
     dir: PathBuf,
     /// The number of the newest snapshot.
     newest: Arc<Mutex<u64>>,
+    fault: DiskFault,
 }
 
 impl SnapshotTable {
     /// Opens the folder; unfinished files in it are removed.
-    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, fault: DiskFault) -> Result<Self, Error> {
         disk.create_dir(dir).map_err(Error::io("make", dir))?;
         let mut numbers = Vec::new();
         for name in disk.list(dir).map_err(Error::io("list", dir))? {
@@ -51,11 +52,19 @@ impl SnapshotTable {
             }
         }
         let newest = numbers.iter().copied().max().unwrap_or(0);
-        let table = Self { disk, dir: dir.to_owned(), newest: Arc::new(Mutex::new(newest)) };
+        let newest_kept = Arc::new(Mutex::new(newest));
+        let table = Self { disk, dir: dir.to_owned(), newest: newest_kept, fault };
+        // The newest one's name is durable before the older ones go.
+        table.disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
         for number in numbers.into_iter().filter(|&number| number != newest) {
             table.remove(number);
         }
         Ok(table)
+    }
+
+    /// The folder they live in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -79,6 +88,7 @@ impl SnapshotTable {
     /// # Errors
     /// [`Error::TooLarge`] for metadata over 1 MiB; else from the disk.
     pub fn create(&self, meta: &[u8]) -> Result<SnapshotWriter, Error> {
+        self.fault.check()?;
         if meta.len() > MAX_META {
             return Err(Error::TooLarge { size: meta.len(), limit: MAX_META });
         }
@@ -165,14 +175,14 @@ impl SnapshotWriter {
         let crc = crc32c_append(crc32c(&head), &self.meta);
         head.extend_from_slice(&crc.to_le_bytes());
         self.file.write_at(0, &head).map_err(Error::io("write", &self.path))?;
-        self.file.sync().map_err(Error::io("sync", &self.path))?;
+        self.table.fault.watch(&self.path, self.file.sync())?;
         let table = self.table.clone();
         let mut newest = table.newest.lock().expect("no holder of the number panics");
         let (old, number) = (*newest, *newest + 1);
         let path = table.path(number);
         table.disk.rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
         self.done = true;
-        table.disk.sync_dir(&table.dir).map_err(Error::io("sync", &table.dir))?;
+        table.fault.watch(&table.dir, table.disk.sync_dir(&table.dir))?;
         *newest = number;
         if old > 0 {
             table.remove(old);

@@ -90,7 +90,7 @@ fn directory_of_another_cluster_or_node_is_refused() {
 fn directory_of_a_newer_format_is_refused() {
     let disk = MemDisk::new(1);
     let store = open(&disk).expect("new");
-    store.meta.set_format(FORMAT + 1).expect("room");
+    store.meta.write_format(FORMAT + 1).expect("room");
     drop(store);
     disk.kill();
     let error = open(&disk).expect_err("newer");
@@ -198,4 +198,88 @@ fn caller_can_tell_what_an_error_means_for_the_node_however_it_is_wrapped() {
     let disk = |code| harm(Error::io("read", file)(io::Error::from_raw_os_error(code)));
     assert_eq!([5, 28, 13].map(disk), [Harm::Disk, Harm::Full, Harm::Nothing]);
     assert!(Error::find(&io::Error::other("something else")).is_none());
+}
+
+#[test]
+fn directory_of_the_format_before_is_brought_up_to_date_also_after_a_crash_on_the_way() {
+    let old = MemDisk::new(1);
+    {
+        // Format 1: one map for all.
+        let disk: Arc<dyn Disk> = Arc::new(old.clone());
+        let fault = DiskFault::default();
+        let kv = Kv::open(disk, Path::new("/data/store/kv"), Table::Votes, fault).expect("new");
+        let mut key = vec![agent_tasks::PREFIX];
+        key.extend_from_slice(&task(7).raw().to_be_bytes());
+        let record = codec::seal(codec::Kind::Agent, b"assignment");
+        let vote = codec::seal(codec::Kind::Vote, b"term 3");
+        let writes = [MetaTable::format_write(1), Write::Put(key, record)];
+        kv.apply_durably(&writes).expect("room");
+        kv.apply_durably(&[Write::Put(b"v".to_vec(), vote)]).expect("room");
+    }
+    for cut in 0..40 {
+        let disk = old.copy(cut);
+        disk.cut_power_at(cut);
+        drop(open(&disk));
+        disk.crash();
+        let store = open(&disk).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        assert_eq!(store.vote.read().expect("readable").as_deref(), Some(&b"term 3"[..]));
+        let tasks = store.agent_tasks.scan().expect("readable");
+        assert_eq!(tasks, [(task(7), b"assignment".to_vec())], "cut at {cut}");
+        assert_eq!(store.meta.format().expect("readable"), Some(FORMAT));
+    }
+}
+
+#[test]
+fn refused_start_does_not_make_the_next_one_pass() {
+    for lost in ["kv", "agent"] {
+        let disk = MemDisk::new(1);
+        fill(&mut open(&disk).expect("new"));
+        disk.kill();
+        for (path, _) in disk.files() {
+            if path.parent() == Some(&Path::new("/data/store").join(lost)) {
+                disk.remove(&path).expect("there");
+            }
+        }
+        for start in 1..4 {
+            let error = open(&disk).expect_err("a table is gone");
+            let expected = if lost == "kv" { Harm::Replica } else { Harm::Agent };
+            assert_eq!(error.harm(), expected, "{lost}, start {start}: {error}");
+        }
+    }
+}
+
+#[test]
+fn old_copy_of_one_table_beside_the_others_is_found() {
+    let disk = MemDisk::new(1);
+    let mut store = open(&disk).expect("new");
+    fill(&mut store);
+    drop(store);
+    disk.kill();
+    let old = disk.copy(1);
+    // One more life with a vote, some records and an assignment.
+    let mut store = open(&disk).expect("sound");
+    store.vote.save(b"term 4 for 2").expect("room");
+    store.vote.witness().expect("room");
+    store.agent_tasks.put(task(8), b"another").expect("room");
+    let payload = Bytes::from_static(b"more");
+    store.log.append(&[Record { index: 5, term: 4, payload }]).expect("room");
+    store.close().expect("a sound disk");
+    drop(store);
+    disk.kill();
+    for (folder, table) in [("kv", Table::Votes), ("agent", Table::Agent), ("log", Table::Log)] {
+        let mixed = disk.copy(1);
+        let dir = Path::new("/data/store").join(folder);
+        for name in mixed.list(&dir).expect("a folder") {
+            mixed.remove(&dir.join(name)).expect("there");
+        }
+        for name in old.list(&dir).expect("a folder") {
+            let file = old.open(&dir.join(&name)).expect("there");
+            let bytes = disk::read_all(&*file).expect("readable");
+            mixed.create(&dir.join(&name)).and_then(|f| f.write_at(0, &bytes)).expect("room");
+        }
+        match open(&mixed) {
+            Err(Error::RolledBack { table: found, .. }) => assert_eq!(found, table),
+            other => panic!("{folder}: {other:?}"),
+        }
+    }
 }

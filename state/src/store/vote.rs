@@ -2,8 +2,11 @@
 //!
 //! The bytes are Raft's business.
 
+use std::path::Path;
+
 use super::codec::{self, Kind};
 use super::kv::{Kv, Write};
+use super::turn::Turn;
 use super::{Error, MAX_VALUE, Table};
 
 const KEY: &[u8] = b"v";
@@ -12,11 +15,17 @@ const KEY: &[u8] = b"v";
 #[derive(Debug, Clone)]
 pub struct VoteTable {
     kv: Kv,
+    turn: Turn,
 }
 
 impl VoteTable {
-    pub(super) fn new(kv: Kv) -> Self {
-        Self { kv }
+    pub(super) fn new(kv: Kv, turn: Turn) -> Self {
+        Self { kv, turn }
+    }
+
+    /// The folder it lives in.
+    pub fn dir(&self) -> &Path {
+        self.kv.dir()
     }
 
     /// The last vote saved.
@@ -41,6 +50,16 @@ impl VoteTable {
         if vote.len() > MAX_VALUE {
             return Err(Error::TooLarge { size: vote.len(), limit: MAX_VALUE });
         }
-        self.kv.apply_durably(&[Write::Put(KEY.to_vec(), codec::seal(Kind::Vote, vote))])
+        self.turn.advance(&[Write::Put(KEY.to_vec(), codec::seal(Kind::Vote, vote))])
+    }
+
+    /// Notes in another file that there was a newer vote, so that an old copy of this table is
+    /// found. To be called soon after [`VoteTable::save`], when nobody waits for the vote any
+    /// more; the next `save` does it otherwise. Blocks for one sync, if there is anything to note.
+    ///
+    /// # Errors
+    /// As of a write.
+    pub fn witness(&self) -> Result<(), Error> {
+        self.turn.settle()
     }
 }

@@ -5,15 +5,14 @@
 //! not synced survive as a random prefix of the renames, creations and removals. Seeded: the same
 //! calls and seed give the same disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod platter;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Disk, DiskFile};
-
-const SECTOR: usize = 512;
-const EIO: i32 = 5;
+use platter::{Inode, NameOp, Platter, eio, put};
 
 /// The operation that a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,141 +38,10 @@ pub struct Fault {
 #[derive(Debug, Clone)]
 pub struct MemDisk(Arc<Mutex<Platter>>);
 
-#[derive(Debug)]
-struct Platter {
-    random: u64,
-    /// Counts crashes: handles of an earlier life are dead.
-    life: u64,
-    inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    name_ops: Vec<NameOp>,
-    dirs: BTreeSet<PathBuf>,
-    faults: Vec<Fault>,
-    free: Option<u64>,
-    writes: u64,
-    syncs: u64,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Inode {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    pending: Vec<(usize, Vec<u8>)>,
-}
-
-#[derive(Debug)]
-enum NameOp {
-    Link(PathBuf, usize),
-    Unlink(PathBuf),
-    Rename(PathBuf, PathBuf),
-}
-
-impl NameOp {
-    fn is_in(&self, dir: &Path) -> bool {
-        let (Self::Link(path, _) | Self::Unlink(path) | Self::Rename(path, _)) = self;
-        path.parent() == Some(dir)
-    }
-
-    fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
-        match self {
-            Self::Link(path, inode) => {
-                names.insert(path, inode);
-            }
-            Self::Unlink(path) => {
-                names.remove(&path);
-            }
-            Self::Rename(from, to) => {
-                if let Some(inode) = names.remove(&from) {
-                    names.insert(to, inode);
-                }
-            }
-        }
-    }
-}
-
-fn put(into: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if into.len() < end {
-        into.resize(end, 0);
-    }
-    into[offset..end].copy_from_slice(bytes);
-}
-
-impl Platter {
-    /// splitmix64 (Steele, Lea, Flood 2014): enough to choose what a crash keeps.
-    fn draw(&mut self, below: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let bound = u64::try_from(below.max(1)).expect("usize fits u64");
-        usize::try_from((z ^ (z >> 31)) % bound).expect("below a usize")
-    }
-
-    fn fails(&mut self, kind: FaultKind) -> bool {
-        let Some(at) = self.faults.iter().position(|fault| fault.kind == kind) else {
-            return false;
-        };
-        if self.faults[at].after == 0 {
-            self.faults.remove(at);
-            return true;
-        }
-        self.faults[at].after -= 1;
-        false
-    }
-
-    /// What of an inode a crash leaves.
-    fn survive(&mut self, inode: usize) {
-        let mut kept = std::mem::take(&mut self.inodes[inode].synced);
-        let pending = std::mem::take(&mut self.inodes[inode].pending);
-        let whole = self.draw(pending.len() + 1);
-        for (at, (offset, bytes)) in pending.into_iter().enumerate() {
-            if at < whole {
-                put(&mut kept, offset, &bytes);
-            } else if at == whole {
-                self.tear(&mut kept, offset, &bytes);
-            }
-        }
-        let inode = &mut self.inodes[inode];
-        inode.now.clone_from(&kept);
-        inode.synced = kept;
-    }
-
-    /// Half-done: a prefix that ends at any byte, or all but some sectors.
-    fn tear(&mut self, kept: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-        if self.draw(2) == 0 {
-            let length = self.draw(bytes.len() + 1);
-            put(kept, offset, &bytes[..length]);
-            return;
-        }
-        let mut at = 0;
-        while at < bytes.len() {
-            let end = bytes.len().min(at + SECTOR - (offset + at) % SECTOR);
-            if self.draw(2) == 0 {
-                put(kept, offset + at, &bytes[at..end]);
-            }
-            at = end;
-        }
-    }
-}
-
 impl MemDisk {
     /// An empty disk whose crashes are chosen by `seed`.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Platter {
-            random: seed,
-            life: 0,
-            inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            name_ops: Vec::new(),
-            dirs: BTreeSet::new(),
-            faults: Vec::new(),
-            free: None,
-            writes: 0,
-            syncs: 0,
-        })))
+        Self(Arc::new(Mutex::new(Platter { random: seed, ..Platter::default() })))
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
@@ -183,8 +51,7 @@ impl MemDisk {
     /// Cuts the power: un-synced writes and names are lost or torn, open handles die, faults end.
     pub fn crash(&self) {
         let mut platter = self.platter();
-        platter.life += 1;
-        platter.faults.clear();
+        platter.begin_life();
         for inode in 0..platter.inodes.len() {
             platter.survive(inode);
         }
@@ -200,9 +67,19 @@ impl MemDisk {
 
     /// Kills the process but not the machine: handles die, every write stays.
     pub fn kill(&self) {
-        let mut platter = self.platter();
-        platter.life += 1;
-        platter.faults.clear();
+        self.platter().begin_life();
+    }
+
+    /// Lets `changes` more writes, syncs, creations, renames and removals pass. In the middle of
+    /// the next one everything ends: no call succeeds any more before [`MemDisk::crash`] (a power
+    /// cut) or [`MemDisk::kill`] (of the process alone).
+    pub fn cut_power_at(&self, changes: u64) {
+        self.platter().cut_after = Some(changes);
+    }
+
+    /// Writes, syncs, creations, renames and removals since the disk was made.
+    pub fn changes(&self) -> u64 {
+        self.platter().changes
     }
 
     /// Makes a later operation fail.
@@ -270,18 +147,17 @@ impl MemDisk {
     }
 }
 
-fn eio() -> io::Error {
-    io::Error::from_raw_os_error(EIO)
-}
-
 impl Disk for MemDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.platter().dirs.extend(dir.ancestors().map(Path::to_owned));
+        let mut platter = self.platter();
+        platter.alive()?;
+        platter.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let platter = self.platter();
+        platter.alive()?;
         let inside = platter.names.keys().filter(|path| path.parent() == Some(dir));
         let name =
             |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -296,38 +172,53 @@ impl Disk for MemDisk {
         if platter.free == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let change = platter.change()?;
         let inode = platter.inodes.len();
         platter.inodes.push(Inode::default());
-        platter.names.insert(path.to_owned(), inode);
-        platter.name_ops.push(NameOp::Link(path.to_owned(), inode));
-        Ok(self.handle(inode, platter.life))
+        if change.is_made() {
+            platter.names.insert(path.to_owned(), inode);
+            platter.name_ops.push(NameOp::Link(path.to_owned(), inode));
+        }
+        change.answer(self.handle(inode, platter.life))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let platter = self.platter();
+        platter.alive()?;
         let inode = *platter.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.handle(inode, platter.life))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut platter = self.platter();
-        let inode = platter.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        platter.names.insert(to.to_owned(), inode);
-        platter.name_ops.push(NameOp::Rename(from.to_owned(), to.to_owned()));
-        Ok(())
+        let inode = *platter.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        let change = platter.change()?;
+        if change.is_made() {
+            platter.names.remove(from);
+            platter.names.insert(to.to_owned(), inode);
+            platter.name_ops.push(NameOp::Rename(from.to_owned(), to.to_owned()));
+        }
+        change.answer(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut platter = self.platter();
-        platter.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        platter.name_ops.push(NameOp::Unlink(path.to_owned()));
-        Ok(())
+        if !platter.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let change = platter.change()?;
+        if change.is_made() {
+            platter.names.remove(path);
+            platter.name_ops.push(NameOp::Unlink(path.to_owned()));
+        }
+        change.answer(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut platter = self.platter();
         platter.syncs += 1;
-        if platter.fails(FaultKind::Sync) {
+        let change = platter.change()?;
+        if platter.fails(FaultKind::Sync) || !change.is_made() {
             return Err(eio());
         }
         let ops = std::mem::take(&mut platter.name_ops);
@@ -336,7 +227,7 @@ impl Disk for MemDisk {
         for op in synced {
             op.apply(&mut platter.durable_names);
         }
-        Ok(())
+        change.answer(())
     }
 }
 
@@ -350,7 +241,7 @@ struct MemFile {
 impl MemFile {
     fn platter(&self) -> io::Result<MutexGuard<'_, Platter>> {
         let platter = self.disk.platter();
-        if platter.life == self.life { Ok(platter) } else { Err(eio()) }
+        if platter.life == self.life && !platter.dead { Ok(platter) } else { Err(eio()) }
     }
 }
 
@@ -374,6 +265,10 @@ impl DiskFile for MemFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut platter = self.platter()?;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let change = platter.change()?;
+        if !change.is_made() {
+            return Err(eio());
+        }
         let growth = (offset + bytes.len()).saturating_sub(platter.inodes[self.inode].now.len());
         let room = platter
             .free
@@ -389,7 +284,7 @@ impl DiskFile for MemFile {
         inode.pending.push((offset, bytes[..done].to_vec()));
         match (broken, done == bytes.len()) {
             (true, _) => Err(eio()),
-            (false, true) => Ok(()),
+            (false, true) => change.answer(()),
             (false, false) => Err(io::ErrorKind::StorageFull.into()),
         }
     }
@@ -397,6 +292,10 @@ impl DiskFile for MemFile {
     fn sync(&self) -> io::Result<()> {
         let mut platter = self.platter()?;
         platter.syncs += 1;
+        let change = platter.change()?;
+        if !change.is_made() {
+            return Err(eio());
+        }
         let failed = platter.fails(FaultKind::Sync);
         let inode = &mut platter.inodes[self.inode];
         let pending = std::mem::take(&mut inode.pending);
@@ -407,6 +306,6 @@ impl DiskFile for MemFile {
         for (offset, bytes) in pending {
             put(&mut inode.synced, offset, &bytes);
         }
-        Ok(())
+        change.answer(())
     }
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use super::batch;
 use crate::store::disk::{Disk, DiskFile};
-use crate::store::poison::Poison;
 use crate::store::record::{self, HEADER, Header};
 use crate::store::segment::{self, End, Found, write_zeroed};
-use crate::store::{Error, Table};
+use crate::store::{DiskFault, Error, Table};
 
 /// Room that is zeroed ahead.
 const STEP: u64 = 16 << 10;
@@ -24,7 +23,7 @@ pub(super) struct FoundJournal {
     pub(super) journal: Option<Journal>,
 }
 
-/// Reads the newest journal in `dir`; older and unfinished files are removed.
+/// Reads the newest journal in `dir`; unfinished files are removed.
 pub(super) fn read(
     disk: &dyn Disk,
     dir: &Path,
@@ -61,10 +60,6 @@ pub(super) fn read(
     if let End::Torn(what) = walk.end {
         tracing::warn!(path = %found.path.display(), offset, what, "un-synced batch dropped");
     }
-    for epoch in epochs {
-        let path = dir.join(segment::name(epoch));
-        disk.remove(&path).map_err(Error::io("remove", &path))?;
-    }
     let zeroed = u64::try_from(found.bytes.len()).expect("usize fits u64");
     let journal = Journal {
         path: found.path.clone(),
@@ -75,8 +70,16 @@ pub(super) fn read(
         next: walk.next,
         prev: walk.prev,
         durable_end: walk.next,
+        batches_end: walk.next,
         dirty_tail: false,
     };
+    if clean {
+        // After a failed sync and a new start the kernel reads back bytes that it will never write.
+        let bytes = &found.bytes[..walk.offset];
+        journal.file.write_at(0, bytes).map_err(Error::io("write", &found.path))?;
+        journal.file.sync().map_err(Error::io("sync", &found.path))?;
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    }
     let journal = clean.then_some(journal);
     Ok(Some(FoundJournal { path: found.path, epoch: newest, payloads, journal }))
 }
@@ -91,7 +94,10 @@ pub(super) struct Journal {
     zeroed: u64,
     pub(super) next: u64,
     prev: u32,
-    pub(super) durable_end: u64,
+    /// Records below are durable.
+    durable_end: u64,
+    /// The index after the last batch; later records are marks.
+    batches_end: u64,
     /// A write failed half-way: its bytes must not come to stand behind later ones.
     dirty_tail: bool,
 }
@@ -103,7 +109,7 @@ impl Journal {
         (dir, table): (&Path, Table),
         epoch: u64,
         map: &BTreeMap<Vec<u8>, Vec<u8>>,
-        poison: &Poison,
+        fault: &DiskFault,
     ) -> Result<Self, Error> {
         let parts = batch::image(map);
         let count = u64::try_from(parts.len()).expect("usize fits u64");
@@ -119,12 +125,31 @@ impl Journal {
         let path = dir.join(segment::name(epoch));
         let made = dir.join("new.tmp");
         let file = disk.create(&made).map_err(Error::io("create", &made))?;
-        let zeroed = write_zeroed(&*file, 0, bytes, 0, STEP).map_err(Error::io("write", &made))?;
-        poison.watch(&made, file.sync())?;
+        let zeroed = match write_zeroed(&*file, 0, bytes, 0, STEP) {
+            Ok(zeroed) => zeroed,
+            Err(error) => {
+                // What it took of a full disk is needed elsewhere.
+                drop(disk.remove(&made));
+                return Err(Error::io("write", &made)(error));
+            }
+        };
+        fault.watch(&made, file.sync())?;
         disk.rename(&made, &path).map_err(Error::io("rename", &made))?;
-        poison.watch(dir, disk.sync_dir(dir))?;
-        let durable_end = next;
-        Ok(Self { path, file, epoch, offset, zeroed, next, prev, durable_end, dirty_tail: false })
+        fault.watch(dir, disk.sync_dir(dir))?;
+        let (durable_end, batches_end) = (next, next);
+        let dirty_tail = false;
+        Ok(Self {
+            path,
+            file,
+            epoch,
+            offset,
+            zeroed,
+            next,
+            prev,
+            durable_end,
+            batches_end,
+            dirty_tail,
+        })
     }
 
     /// Whether an earlier write failed half-way.
@@ -132,8 +157,36 @@ impl Journal {
         self.dirty_tail
     }
 
+    /// Whether every batch is durable.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable_end >= self.batches_end
+    }
+
+    /// Notes that the records below `end` are durable, and says so in the file if nothing else is
+    /// about to: without the mark, damage to the last batch could pass for an unfinished write.
+    ///
+    /// The mark itself needs no sync. It is lost only together with the machine's power, and
+    /// never true too early.
+    pub(super) fn synced(&mut self, end: u64) {
+        self.durable_end = end;
+        let room = self.offset + u64::try_from(record::OVERHEAD).expect("a small constant");
+        // It must not make the file longer: that would cost the next sync a file system journal.
+        if self.next == end && room < self.zeroed && !self.dirty_tail {
+            // A mark that fails half-way is a dirty tail: the next batch begins a new file.
+            if let Err(error) = self.write_record(&[]) {
+                tracing::debug!(%error, "journal not marked as durable");
+            }
+        }
+    }
+
     /// Appends a batch, not durable yet.
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.write_record(payload)?;
+        self.batches_end = self.next;
+        Ok(())
+    }
+
+    fn write_record(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut bytes = Vec::with_capacity(payload.len() + record::OVERHEAD);
         let (id, link) = ((self.next, 0), (self.durable_end, self.prev));
         let prev = record::encode(&mut bytes, self.epoch, id, link, payload);
@@ -151,4 +204,15 @@ impl Journal {
         debug_assert!(self.offset >= u64::try_from(HEADER).expect("a small constant"));
         Ok(())
     }
+}
+
+/// Removes the journals that `current` has replaced.
+pub(super) fn remove_others(disk: &dyn Disk, dir: &Path, current: &Journal) -> Result<(), Error> {
+    for name in disk.list(dir).map_err(Error::io("list", dir))? {
+        if name.ends_with(".seg") && name != segment::name(current.epoch) {
+            let path = dir.join(name);
+            disk.remove(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }

@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use batch::Write;
 
 use super::disk::Disk;
-use super::poison::Poison;
 use super::record::MAX_PAYLOAD;
-use super::{Error, Table};
+use super::{DiskFault, Error, Table};
 use file::Journal;
 
 /// A journal is never rewritten below this length.
@@ -36,7 +35,7 @@ struct Shared {
     /// Taken before `inner` by whoever syncs, so that one sync serves all that wait.
     syncing: Mutex<()>,
     inner: Mutex<Inner>,
-    poison: Poison,
+    fault: DiskFault,
     fresh: bool,
 }
 
@@ -67,14 +66,18 @@ impl Inner {
 }
 
 impl Kv {
-    /// Opens the map in `dir`, or makes an empty one.
+    /// Opens the map of `table` in `dir`, or makes an empty one.
     ///
     /// # Errors
     /// [`Error::Damaged`] if what was synced does not read back; a batch that was cut short before
     /// its sync is dropped with a warning.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, table: Table) -> Result<Self, Error> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        table: Table,
+        fault: DiskFault,
+    ) -> Result<Self, Error> {
         disk.create_dir(dir).map_err(Error::io("make", dir))?;
-        let poison = Poison::default();
         let found = file::read(&*disk, dir, table)?;
         let fresh = found.is_none();
         let mut map = BTreeMap::new();
@@ -86,25 +89,35 @@ impl Kv {
             journal = found.journal;
         }
         let journal = match journal {
-            Some(journal) => {
-                poison.watch(&journal.path, journal.file.sync())?;
-                journal
-            }
-            None => Journal::write(&*disk, (dir, table), epoch, &map, &poison)?,
+            Some(journal) => journal,
+            None => Journal::write(&*disk, (dir, table), epoch, &map, &fault)?,
         };
+        // Whatever is older goes only now that this one is durable.
+        file::remove_others(&*disk, dir, &journal)?;
         let live = map.iter().map(|(key, value)| batch::weight(key, value)).sum();
         let compact_at = COMPACT_FLOOR.max(live * COMPACT_FACTOR);
         let inner = Mutex::new(Inner { map, live, journal, compact_at });
         let dir = dir.to_owned();
-        Ok(Self(Arc::new(Shared {
-            disk,
-            dir,
-            table,
-            syncing: Mutex::new(()),
-            inner,
-            poison,
-            fresh,
-        })))
+        let syncing = Mutex::new(());
+        Ok(Self(Arc::new(Shared { disk, dir, table, syncing, inner, fault, fresh })))
+    }
+
+    /// Makes a map with `writes` in it, all at once and durably, in a folder that has none.
+    pub(super) fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        table: Table,
+        writes: &[Write],
+    ) -> Result<(), Error> {
+        disk.create_dir(dir).map_err(Error::io("make", dir))?;
+        let mut map = BTreeMap::new();
+        for write in writes {
+            match write {
+                Write::Put(key, value) => map.insert(key.clone(), value.clone()),
+                Write::Remove(key) => map.remove(key),
+            };
+        }
+        Journal::write(&*disk, (dir, table), 1, &map, &DiskFault::default()).map(drop)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -114,6 +127,16 @@ impl Kv {
     /// Whether this folder held no map when it was opened.
     pub fn is_fresh(&self) -> bool {
         self.0.fresh
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.inner().map.is_empty()
+    }
+
+    /// What watches the syncs of its store.
+    pub(super) fn fault(&self) -> &DiskFault {
+        &self.0.fault
     }
 
     /// The folder it lives in.
@@ -141,7 +164,7 @@ impl Kv {
     /// [`Error::TooLarge`], [`Error::DiskFull`], [`Error::Io`]: nothing changed, may be retried.
     /// A restart may find the failed batch applied, unless a later one succeeded.
     pub fn apply(&self, writes: &[Write]) -> Result<(), Error> {
-        self.0.poison.check()?;
+        self.0.fault.check()?;
         for write in writes {
             let size = write.size();
             if size > MAX_PAYLOAD {
@@ -156,7 +179,7 @@ impl Kv {
         {
             tracing::warn!(%error, "journal not rewritten, it goes on growing");
             inner.compact_at = inner.journal.offset * 2;
-            self.0.poison.check()?;
+            self.0.fault.check()?;
         }
         for part in batch::split(writes) {
             inner.journal.append(&batch::encode(part))?;
@@ -167,8 +190,8 @@ impl Kv {
 
     fn rewrite(&self, inner: &mut Inner) -> Result<(), Error> {
         let (old, epoch) = (inner.journal.path.clone(), inner.journal.epoch + 1);
-        let Shared { disk, dir, table, poison, .. } = &*self.0;
-        inner.journal = Journal::write(&**disk, (dir, *table), epoch, &inner.map, poison)?;
+        let Shared { disk, dir, table, fault, .. } = &*self.0;
+        inner.journal = Journal::write(&**disk, (dir, *table), epoch, &inner.map, fault)?;
         inner.compact_at = COMPACT_FLOOR.max(inner.live * COMPACT_FACTOR);
         if let Err(error) = disk.remove(&old) {
             tracing::debug!(path = %old.display(), %error, "old journal left for the next start");
@@ -182,18 +205,18 @@ impl Kv {
     /// [`Error::Poisoned`] now and for ever after, if the disk fails.
     pub fn sync(&self) -> Result<(), Error> {
         let _one_at_a_time = self.0.syncing.lock().expect("no holder of the map panics");
-        self.0.poison.check()?;
+        self.0.fault.check()?;
         let (file, path, epoch, next) = {
             let journal = &self.inner().journal;
-            if journal.durable_end == journal.next {
+            if journal.is_durable() {
                 return Ok(());
             }
             (journal.file.clone(), journal.path.clone(), journal.epoch, journal.next)
         };
-        self.0.poison.watch(&path, file.sync())?;
+        self.0.fault.watch(&path, file.sync())?;
         let mut inner = self.inner();
         if inner.journal.epoch == epoch {
-            inner.journal.durable_end = next;
+            inner.journal.synced(next);
         }
         Ok(())
     }

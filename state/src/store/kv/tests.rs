@@ -10,7 +10,7 @@ use crate::store::disk::{Fault, FaultKind, MemDisk, RealDisk};
 const DIR: &str = "/data/kv";
 
 fn try_open(disk: &MemDisk) -> Result<Kv, Error> {
-    Kv::open(Arc::new(disk.clone()), Path::new(DIR), Table::Votes)
+    Kv::open(Arc::new(disk.clone()), Path::new(DIR), Table::Votes, DiskFault::default())
 }
 
 fn open(disk: &MemDisk) -> Kv {
@@ -24,14 +24,14 @@ fn put(key: u8, value: &[u8]) -> Write {
 #[test]
 fn batch_is_read_back_before_and_after_a_restart_on_both_disks() {
     let check = |disk: Arc<dyn Disk>, dir: &Path| {
-        let kv = Kv::open(disk.clone(), dir, Table::Votes).expect("new");
+        let kv = Kv::open(disk.clone(), dir, Table::Votes, DiskFault::default()).expect("new");
         assert!(kv.is_fresh());
         kv.apply_durably(&[put(1, b"one"), put(2, b""), put(3, b"x")]).expect("room");
         kv.apply_durably(&[Write::Remove(vec![3]), Write::Remove(vec![9])]).expect("room");
         let expected = vec![(vec![1], b"one".to_vec()), (vec![2], Vec::new())];
         assert_eq!(kv.scan(&[]), expected);
         drop(kv);
-        let kv = Kv::open(disk, dir, Table::Votes).expect("the same");
+        let kv = Kv::open(disk, dir, Table::Votes, DiskFault::default()).expect("the same");
         assert!(!kv.is_fresh());
         assert_eq!(kv.scan(&[]), expected);
         assert_eq!(kv.scan(&[2]), [(vec![2], Vec::new())]);

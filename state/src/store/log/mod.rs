@@ -140,7 +140,7 @@ impl LogTable {
     /// [`Error::NotNext`] or [`Error::TooLarge`] for the caller's mistakes, [`Error::DiskFull`] and
     /// [`Error::Io`] from the disk: nothing was appended, and the same may be tried again.
     pub fn append(&mut self, records: &[Record]) -> Result<(), Error> {
-        self.shared.poison.check()?;
+        self.shared.fault.check()?;
         let (Some(newest), mut expected) = (records.last(), self.shared.state().end) else {
             return Ok(());
         };

@@ -14,14 +14,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::cache::Cache;
-use super::shared::{self, MAGIC, Segment, Shared, State};
+use super::shared::{self, MAGIC, Mark, Segment, Shared, State};
 use super::{LogOptions, Record, to_u64};
 use crate::store::disk::Disk;
 use crate::store::meta::MetaTable;
-use crate::store::poison::Poison;
 use crate::store::record::{HEADER, Header};
 use crate::store::segment::{self, End, Found};
-use crate::store::{Error, Position, Table};
+use crate::store::{DiskFault, Error, Position, Table};
 
 /// The files of a log by what they are.
 struct Files {
@@ -215,6 +214,7 @@ pub(super) fn open(
     disk.create_dir(dir).map_err(Error::io("make", dir))?;
     let (purged, mark) = (meta.last_purged()?, meta.high_water()?);
     let start = purged.map_or(0, |purged| purged.index + 1);
+    let fault = meta.fault().clone();
     let files = sort(&*disk, dir, start)?;
     let mut found = Recovery {
         disk: &*disk,
@@ -240,8 +240,8 @@ pub(super) fn open(
         dir: dir.to_owned(),
         meta,
         options,
-        poison: Poison::default(),
-        syncing: Mutex::new(mark),
+        fault,
+        syncing: Mutex::new(Mark { at: mark, durable: true }),
         state: Mutex::new(state),
         durable_end: AtomicU64::new(end),
         written: AtomicU64::new(0),
@@ -262,7 +262,8 @@ fn finish(found: &mut Recovery<'_>, files: &Files, options: LogOptions) -> Resul
         let (first, prev) = (found.next, found.prev);
         let epoch = files.next_epoch;
         let header = Header { magic: MAGIC, epoch, first, durable_end: first, prev };
-        let mut segment = shared::make(disk, dir, header, options.zero_step, &Poison::default())?;
+        let mut segment =
+            shared::make(disk, dir, header, options.zero_step, &DiskFault::default())?;
         segment.file.sync().map_err(Error::io("sync", &segment.path))?;
         segment.dirty = false;
         found.segments.push_back(segment);

@@ -9,10 +9,9 @@ use super::cache::Cache;
 use super::{LogOptions, Record, to_u64};
 use crate::store::disk::{Disk, DiskFile};
 use crate::store::meta::MetaTable;
-use crate::store::poison::Poison;
 use crate::store::record::{self, HEAD, HEADER, Head, Header};
 use crate::store::segment::{self, write_zeroed};
-use crate::store::{Error, Position, Table};
+use crate::store::{DiskFault, Error, Position, Table};
 
 pub(super) const MAGIC: [u8; 8] = *b"swarmlog";
 
@@ -23,13 +22,21 @@ pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) meta: MetaTable,
     pub(super) options: LogOptions,
-    pub(super) poison: Poison,
-    /// Held during a sync and by what must not overlap one; holds the mark last saved.
-    pub(super) syncing: Mutex<Option<Position>>,
+    pub(super) fault: DiskFault,
+    /// Held during a sync and by what must not overlap one.
+    pub(super) syncing: Mutex<Mark>,
     pub(super) state: Mutex<State>,
     /// Records below are durable.
     pub(super) durable_end: AtomicU64,
     pub(super) written: AtomicU64,
+}
+
+/// The high-water mark as it was last written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) at: Option<Position>,
+    /// Whether that write was synced.
+    pub(super) durable: bool,
 }
 
 #[derive(Debug)]
@@ -223,11 +230,11 @@ impl Shared {
         };
         let durable_end = self.durable_end().min(first);
         let header = Header { magic: MAGIC, epoch, first, durable_end, prev };
-        let segment = make(&*self.disk, &self.dir, header, self.options.zero_step, &self.poison)?;
+        let segment = make(&*self.disk, &self.dir, header, self.options.zero_step, &self.fault)?;
         self.count(segment.zeroed);
         if cut.is_some() {
-            self.poison.watch(&segment.path, segment.file.sync())?;
-            self.poison.watch(&self.dir, self.disk.sync_dir(&self.dir))?;
+            self.fault.watch(&segment.path, segment.file.sync())?;
+            self.fault.watch(&self.dir, self.disk.sync_dir(&self.dir))?;
         }
         let mut state = self.state();
         let gone = state.cut(first);
@@ -274,7 +281,7 @@ pub(super) fn make(
     dir: &Path,
     header: Header,
     step: u64,
-    poison: &Poison,
+    fault: &DiskFault,
 ) -> Result<Segment, Error> {
     let path = dir.join(segment::name(header.epoch));
     let file = disk.create(&path).map_err(Error::io("create", &path))?;
@@ -282,7 +289,7 @@ pub(super) fn make(
         Ok(zeroed) => zeroed,
         Err(error) => {
             // A header that turned up after a crash would outdate records written from now on.
-            poison.watch(&path, disk.remove(&path).and_then(|()| disk.sync_dir(dir)))?;
+            fault.watch(&path, disk.remove(&path).and_then(|()| disk.sync_dir(dir)))?;
             return Err(Error::io("write", &path)(error));
         }
     };

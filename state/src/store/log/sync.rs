@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
-use super::shared::Shared;
+use super::shared::{Mark, Shared};
 use crate::store::{Error, Position};
 
 /// Syncs a log; clones share it. All calls block.
@@ -21,9 +21,9 @@ impl SyncHandle {
     }
 
     /// Waits for a running sync and keeps others from starting.
-    pub(super) fn pause(&self) -> Result<MutexGuard<'_, Option<Position>>, Error> {
+    pub(super) fn pause(&self) -> Result<MutexGuard<'_, Mark>, Error> {
         let guard = self.shared.syncing.lock().expect("no holder of the sync lock panics");
-        self.shared.poison.check()?;
+        self.shared.fault.check()?;
         Ok(guard)
     }
 
@@ -38,10 +38,7 @@ impl SyncHandle {
     }
 
     /// [`SyncHandle::sync`] for who has the guard.
-    pub(super) fn sync_paused(
-        &self,
-        saved: &mut Option<Position>,
-    ) -> Result<Option<Position>, Error> {
+    pub(super) fn sync_paused(&self, saved: &mut Mark) -> Result<Option<Position>, Error> {
         let shared = &*self.shared;
         let (files, dir_dirty, end, last) = {
             let mut state = shared.state();
@@ -53,14 +50,15 @@ impl SyncHandle {
             (files, std::mem::take(&mut state.dir_dirty), state.end, state.last())
         };
         for (file, path) in &files {
-            shared.poison.watch(path, file.sync())?;
+            shared.fault.watch(path, file.sync())?;
         }
         if dir_dirty {
-            shared.poison.watch(&shared.dir, shared.disk.sync_dir(&shared.dir))?;
+            shared.fault.watch(&shared.dir, shared.disk.sync_dir(&shared.dir))?;
         }
         shared.durable_end.store(end, Ordering::Release);
-        // A segment is full: a good time to note the mark, once in some thousand records.
-        if dir_dirty && let Err(error) = self.save(saved, last) {
+        // A segment is full: a good time to save the mark, once in some thousand records.
+        let noted = if dir_dirty { self.save(saved, last) } else { self.hint(saved, last) };
+        if let Err(error) = noted {
             tracing::warn!(%error, "high-water mark not saved, the older one stands");
         }
         Ok(last)
@@ -79,25 +77,36 @@ impl SyncHandle {
     pub fn save_high_water(&self) -> Result<(), Error> {
         let mut saved = self.pause()?;
         let last = self.sync_paused(&mut saved)?;
-        if last == *saved && !self.shared.meta.has_note() {
-            return Ok(());
+        if last != saved.at || !saved.durable || self.shared.meta.has_note() {
+            return self.save(&mut saved, last);
         }
-        self.save(&mut saved, last)
+        Ok(())
     }
 
-    fn save(&self, saved: &mut Option<Position>, mark: Option<Position>) -> Result<(), Error> {
+    fn save(&self, saved: &mut Mark, mark: Option<Position>) -> Result<(), Error> {
+        // Even if the write fails, it may be found later: a cut must take the higher one back.
+        let at = saved.at.max(mark);
+        *saved = Mark { at, durable: false };
         self.shared.meta.set_high_water(mark)?;
-        *saved = mark;
+        *saved = Mark { at: mark, durable: true };
+        Ok(())
+    }
+
+    /// Writes the mark without a sync, unless records follow that will say the same: whatever is
+    /// wrong with the log's end after the process was killed is then known to be damage.
+    fn hint(&self, saved: &mut Mark, last: Option<Position>) -> Result<(), Error> {
+        let Some(last) = last.filter(|last| Some(*last) != saved.at) else { return Ok(()) };
+        if self.shared.state().end == last.index + 1 {
+            // As in `save`.
+            *saved = Mark { at: Some(last), durable: false };
+            self.shared.meta.hint_high_water(last)?;
+        }
         Ok(())
     }
 
     /// Takes the mark back below `end`, before records from there on are cut off.
-    pub(super) fn lower_high_water(
-        &self,
-        saved: &mut Option<Position>,
-        end: u64,
-    ) -> Result<(), Error> {
-        if saved.is_none_or(|mark| mark.index < end) {
+    pub(super) fn lower_high_water(&self, saved: &mut Mark, end: u64) -> Result<(), Error> {
+        if saved.at.is_none_or(|mark| mark.index < end) {
             return Ok(());
         }
         let lower = match end.checked_sub(1) {

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::store::Table;
 use crate::store::disk::{Fault, FaultKind, MemDisk, RealDisk};
 use crate::store::kv::Kv;
+use crate::store::{DiskFault, Table};
 
 /// Small, so that a few records already fill segments and outgrow the cache.
 pub(super) const SMALL: LogOptions =
     LogOptions { segment_bytes: 2048, zero_step: 1024, cache_bytes: 1000 };
 
 pub(super) fn try_open_in(disk: Arc<dyn Disk>, dir: &Path) -> Result<LogTable, Error> {
-    let kv = Kv::open(disk.clone(), &dir.join("kv"), Table::Votes)?;
+    let kv = Kv::open(disk.clone(), &dir.join("kv"), Table::Votes, DiskFault::default())?;
     LogTable::open(disk, &dir.join("log"), MetaTable::new(kv), SMALL)
 }
 

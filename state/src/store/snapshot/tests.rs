@@ -6,7 +6,8 @@ use crate::store::disk::{Fault, FaultKind, MemDisk, RealDisk};
 const DIR: &str = "/data/snapshots";
 
 fn open(disk: &MemDisk) -> SnapshotTable {
-    SnapshotTable::open(Arc::new(disk.clone()), Path::new(DIR)).expect("opens")
+    SnapshotTable::open(Arc::new(disk.clone()), Path::new(DIR), DiskFault::default())
+        .expect("opens")
 }
 
 fn write(table: &SnapshotTable, meta: &[u8], parts: &[&[u8]]) -> Result<SnapshotReader, Error> {
@@ -25,7 +26,7 @@ fn latest(table: &SnapshotTable) -> Option<(Vec<u8>, Vec<u8>)> {
 #[test]
 fn snapshot_is_streamed_in_and_out_on_both_disks() {
     let check = |disk: Arc<dyn Disk>, dir: &Path| {
-        let table = SnapshotTable::open(disk.clone(), dir).expect("new");
+        let table = SnapshotTable::open(disk.clone(), dir, DiskFault::default()).expect("new");
         assert!(table.is_empty() && table.latest().expect("nothing").is_none());
         let body: Vec<u8> =
             (0..700_000u32).map(|at| u8::try_from(at % 253).expect("small")).collect();
@@ -35,7 +36,7 @@ fn snapshot_is_streamed_in_and_out_on_both_disks() {
         assert_eq!(reader.crc(), crc32c(&body));
         assert_eq!(reader.read(699_990, 100).expect("there"), body[699_990..]);
         assert!(reader.read(700_000, 100).expect("the end").is_empty());
-        let table = SnapshotTable::open(disk, dir).expect("the same");
+        let table = SnapshotTable::open(disk, dir, DiskFault::default()).expect("the same");
         assert_eq!(latest(&table), Some((b"meta".to_vec(), body)));
     };
     check(Arc::new(MemDisk::new(1)), Path::new(DIR));
@@ -63,15 +64,20 @@ fn dropped_or_failed_snapshot_leaves_the_older_one() {
     dropped.write(b"half").expect("room");
     drop(dropped);
     assert_eq!(disk.files().len(), 1);
-    for fault in [FaultKind::Write, FaultKind::Sync] {
-        for after in 0..3 {
-            disk.inject(Fault { kind: fault, after });
-            let _ = write(&table, b"2", &[b"a", b"b"]);
-        }
-    }
     disk.set_free(Some(3));
     assert!(matches!(write(&table, b"3", &[b"abc"]), Err(Error::DiskFull { .. })));
-    assert!(latest(&table).is_some_and(|(meta, _)| meta == b"1" || meta == b"2"));
+    disk.set_free(None);
+    for fault in [FaultKind::Write, FaultKind::Sync] {
+        for after in 0..3 {
+            let table = open(&disk);
+            disk.inject(Fault { kind: fault, after });
+            let failed = write(&table, b"2", &[b"a", b"b"]).is_err();
+            let refuses = matches!(table.create(b"3"), Err(Error::Poisoned { .. }));
+            assert_eq!(refuses, failed && fault == FaultKind::Sync, "nothing after a failed sync");
+            disk.forgive();
+        }
+    }
+    assert!(latest(&open(&disk)).is_some_and(|(meta, _)| meta == b"1" || meta == b"2"));
 }
 
 #[test]
