@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::verdict::skipped;
-use crate::real::can_partition;
+use crate::real::{can_partition, network};
 
 /// A need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Need {
     Root,
     /// Root and nft.
     Nft,
+    /// A network namespace of its own.
+    OwnNetwork,
     /// A program.
     Tool(&'static str),
     /// A CPU controller.
@@ -34,6 +36,8 @@ pub(super) fn check(needs: &[Need]) -> Result<()> {
             Need::Root => (!is_root()).then(|| "root is needed".to_owned()),
             Need::Nft => (!can_partition())
                 .then(|| "root and nft are needed (apt-get install nftables)".to_owned()),
+            Need::OwnNetwork => (!network::is_own())
+                .then(|| "root, unshare (util-linux) and ip (iproute2) are needed".to_owned()),
             Need::Tool(name) => find(name)
                 .is_none()
                 .then(|| format!("{name} is needed (apt-get install {})", package(name))),

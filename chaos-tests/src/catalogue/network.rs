@@ -90,7 +90,7 @@ pub(super) const ALL: [Scenario; 9] = [
         name: "mtu-hole",
         injects: "packets over 1200 bytes vanish on all links, 60 s",
         figure: "a write is acknowledged ≤ 10 s after it opens",
-        needs: &[Need::Nft],
+        needs: &[Need::Nft, Need::OwnNetwork],
         run: Run::Real(|ask| Box::pin(mtu_hole(ask))),
     },
 ];

@@ -10,6 +10,7 @@ mod command;
 mod cpu;
 mod disk;
 mod disk_usage;
+pub mod network;
 mod node;
 mod partition;
 pub mod processes;

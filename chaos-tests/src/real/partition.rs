@@ -51,8 +51,9 @@ impl Partition {
     ) -> Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let table = format!("swarm_chaos_{}_{number}", std::process::id());
+        // At the receiver: a drop on the way out would be told to the sender as an error.
         let mut rules = format!(
-            "table ip {table} {{ chain cut {{ type filter hook output priority 0; policy accept;\n"
+            "table ip {table} {{ chain cut {{ type filter hook input priority 0; policy accept;\n"
         );
         for (from, to) in links {
             let (from, to) = (from.ip(), to.ip());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use swarm_chaos::catalogue::{self, Ask, Run, Scenario, Verdict};
+use swarm_chaos::real::network;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -73,11 +74,21 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some((&"run", names)) if !names.is_empty() => match chosen(names) {
-            Ok(scenarios) => run(&scenarios, &args),
+            Ok(scenarios) => in_own_network(|| run(&scenarios, &args)),
             Err(error) => wrong_usage(&error),
         },
-        Some((&"soak", [])) => soak(&args),
+        Some((&"soak", [])) => in_own_network(|| soak(&args)),
         _ => wrong_usage(&anyhow::anyhow!("one of list, run NAME and soak is needed")),
+    }
+}
+
+fn in_own_network(work: impl FnOnce() -> ExitCode) -> ExitCode {
+    match network::enter() {
+        Ok(()) => work(),
+        Err(error) => {
+            println!("skipped: {error:#}");
+            ExitCode::from(Verdict::Skipped(String::new()).code())
+        }
     }
 }
 
