@@ -19,7 +19,7 @@ use super::errors::ApiError;
 use super::request::Params;
 use super::state::Api;
 
-const REVISION: HeaderName = HeaderName::from_static("swarm-revision");
+pub(super) const REVISION: HeaderName = HeaderName::from_static("swarm-revision");
 pub(super) const STALE: HeaderName = HeaderName::from_static("swarm-stale");
 const LEADER_SILENT: HeaderName = HeaderName::from_static("swarm-leader-silent-ms");
 
@@ -53,10 +53,14 @@ impl FromRequestParts<Api> for Read {
 }
 
 impl Read {
-    /// What was looked for in this view; that it is not there is marked when newer changes may be
-    /// missing.
+    /// What was looked for in this view. That it is not there tells the revision, too, and is marked
+    /// when newer changes may be missing.
     pub(super) fn found<T>(&self, found: Result<T, ApiError>) -> Result<T, ApiError> {
-        found.map_err(|error| ApiError { stale: self.stale, ..error })
+        found.map_err(|error| ApiError {
+            stale: self.stale,
+            revision: Some(self.view.revision),
+            ..error
+        })
     }
 
     /// One document, with the headers.

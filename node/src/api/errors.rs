@@ -4,10 +4,11 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use swarm_model::meta::Revision;
 use swarm_model::outcome::{Kind, Rejection};
 
 use super::backend::ProposeError;
-use super::consistency::STALE;
+use super::consistency::{REVISION, STALE};
 use super::types::ErrorBody;
 
 /// A failed request.
@@ -18,11 +19,13 @@ pub(super) struct ApiError {
     pub(super) message: String,
     /// Whether it was decided on a view that may miss newer changes.
     pub(super) stale: bool,
+    /// The state that a read was decided on.
+    pub(super) revision: Option<Revision>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), stale: false }
+        Self { status, code, message: message.into(), stale: false, revision: None }
     }
 
     /// The request itself is wrong.
@@ -148,8 +151,11 @@ impl IntoResponse for ApiError {
         let status = self.status;
         // The rest of the body is not read: the connection cannot be used again.
         let close = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
-        let stale = self.stale;
+        let (stale, revision) = (self.stale, self.revision);
         let mut response = super::answer::json(status, &self.body());
+        if let Some(revision) = revision {
+            response.headers_mut().insert(REVISION, HeaderValue::from(revision.0));
+        }
         if stale {
             response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
         }

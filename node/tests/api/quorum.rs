@@ -14,6 +14,8 @@ async fn reads_are_marked_stale_within_two_seconds_and_fresh_again_later() {
     assert_eq!(fresh.header("swarm-stale"), None);
     let revision = it.backend_revision();
     assert_eq!(fresh.header("swarm-revision"), Some(revision.as_str()));
+    let absent = it.client.get("/v1/configs/nothing").await;
+    assert_eq!((absent.status, absent.header("swarm-revision")), (404, Some(revision.as_str())));
     it.backend.set_quorum(false);
     let began = Instant::now();
     let stale = it.client.get("/v1/nodes").await;
