@@ -1,4 +1,5 @@
-//! Brings a data directory of an older format to the current one.
+//! Brings a data directory of an older format to the current one. A new one gets its format when it
+//! is made, before anything else.
 //!
 //! Rule: a program reads format N and N-1. A step rewrites one table and then sets the format, so
 //! that a crash in between repeats the step.
@@ -7,19 +8,17 @@ use super::kv::{Kv, Write};
 use super::meta::{FORMAT, MetaTable};
 use super::{Error, Table, agent_tasks};
 
-/// Sets the current format in a new directory.
+/// Sets the current format.
 pub(super) fn format() -> Write {
     MetaTable::format_write(FORMAT)
 }
 
-/// Checks the format, brings an older one up to date, and sets it in a new directory.
+/// Checks the format, and brings an older one up to date.
 pub(super) fn migrate(kv: &Kv, agent: &Kv, meta: &MetaTable) -> Result<(), Error> {
     match meta.format()? {
         Some(FORMAT) => Ok(()),
         Some(1) => move_agent_records(kv, agent),
         Some(found) => Err(Error::OtherFormat { path: kv.dir().to_owned(), found, known: FORMAT }),
-        // Set before anything else is written: without it only an unfinished first start is here.
-        None if kv.scan(b"").is_empty() => kv.apply_durably(&[format()]),
         None => {
             let what = "the format of the data directory is missing";
             Err(Error::damaged(Table::Votes, kv.dir(), 0, what))

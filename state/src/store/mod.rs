@@ -119,6 +119,8 @@ impl Store {
                     return Err(Error::damaged(Table::Votes, &kv_dir, 0, what));
                 }
             }
+            // Before anything else is made: a first start that was cut short can be repeated.
+            kv.apply_durably(&[migrate::format()])?;
         }
         let meta = MetaTable::new(kv.clone());
         meta.format()?;
