@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use swarm_model::cluster::Cluster;
+use swarm_model::cluster::{Cluster, LimitedToken};
 use swarm_model::command::{Actor, NewNode, Op};
 use swarm_model::id::{ClusterId, NodeId, RequestId, TokenId};
 use swarm_model::node::{Availability, NodeDescription, NodeSpec, Role};
-use swarm_model::outcome::Done;
+use swarm_model::outcome::{Done, Rejection};
 use swarm_model::units::Timestamp;
 use swarm_net::ca::JoinToken;
 use swarm_net::frame;
@@ -26,6 +26,10 @@ use crate::config::Peers;
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 
+/// So many rotations back a replaced token is still told from an unknown one.
+const ROTATIONS_KNOWN: u64 = 100;
+/// What to do about a token that opens nothing.
+const GET_NEW: &str = "get one with `swarm join-token` on a manager";
 /// How far a joining node's clock may be off.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 
@@ -167,19 +171,28 @@ fn open_token(
         }
     }
     let hashed = digest(&SHA256, secret);
-    let limited = cluster
-        .limited_tokens
-        .iter()
-        .find(|(_, token)| token.secret_sha256 == *hashed.as_ref())
-        .filter(|(_, token)| token.expires_at.is_none_or(|end| end > now));
-    match limited {
+    let mut limited = cluster.limited_tokens.iter();
+    match limited.find(|(_, token)| token.secret_sha256 == *hashed.as_ref()) {
+        Some((_, LimitedToken { expires_at: Some(end), .. })) if *end <= now => {
+            Err(refuse(RefusalCode::Invalid, format!("the join token expired at {end}: {GET_NEW}")))
+        }
+        // One that is used up may come from who used it and did not hear the answer: the state tells.
         Some((id, token)) => Ok((token.role, Some(*id))),
-        None => Err(refuse(
-            RefusalCode::Invalid,
-            "the join token is not valid (any more): get a new one with `swarm join-token` on a \
-             manager",
-        )),
+        None => Err(refuse(RefusalCode::Invalid, why_unknown(cluster, keys, &given))),
     }
+}
+
+fn why_unknown(cluster: &Cluster, keys: &ManagerKeys, given: &JoinToken) -> String {
+    for role in [Role::Worker, Role::Manager] {
+        let current = cluster.tokens.of(role);
+        let mut old = current.saturating_sub(ROTATIONS_KNOWN)..current;
+        if old.any(|rotation| given.opens(&keys.secret.token_secret(role, rotation))) {
+            return format!("the join token was replaced with --rotate: {GET_NEW}");
+        }
+    }
+    format!(
+        "the cluster does not know this join token: look whether all of it was copied, or {GET_NEW}"
+    )
 }
 
 /// A join that is asked again with the same key is the same join: it makes no second member and
@@ -198,6 +211,9 @@ async fn add(core: &Core, request: RequestId, node: NewNode) -> Result<NodeId, R
         Ok(applied) => match applied.outcome {
             Ok(Done::Node(id, _)) => Ok(id),
             Ok(other) => Err(refuse(RefusalCode::Internal, format!("not a member: {other:?}"))),
+            Err(Rejection::TokenExpired) => {
+                Err(refuse(RefusalCode::Invalid, format!("the join token is used up: {GET_NEW}")))
+            }
             Err(rejection) => Err(refuse(RefusalCode::Invalid, rejection.to_string())),
         },
         Err(Error::NotLeader { leader }) => Err(elsewhere(core, leader)),
@@ -208,7 +224,7 @@ async fn add(core: &Core, request: RequestId, node: NewNode) -> Result<NodeId, R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_model::cluster::{ClusterSpec, LimitedToken, TokenRotation};
+    use swarm_model::cluster::{ClusterSpec, TokenRotation};
     use swarm_model::meta::Meta;
     use swarm_net::ca::{ClusterSecret, Root};
 
@@ -260,10 +276,13 @@ mod tests {
         }
         let old = secret(&cluster, Role::Worker);
         cluster.tokens.worker += 1;
-        assert!(open_token(&cluster, &keys, &old, NOW).is_err(), "it was rotated");
-        let other = self::keys().secret.token_secret(Role::Worker, 1);
-        assert!(open_token(&cluster, &keys, &other, NOW).is_err(), "of another cluster");
-        assert!(open_token(&cluster, &keys, &[0; 16], NOW).is_err());
+        let check = |secret: [u8; 16], expect: &str| {
+            let refusal = open_token(&cluster, &keys, &secret, NOW).expect_err("opens nothing");
+            assert!(refusal.message.contains(expect), "{}", refusal.message);
+        };
+        check(old, "was replaced");
+        check(self::keys().secret.token_secret(Role::Worker, 1), "does not know");
+        check([0; 16], "does not know");
     }
 
     #[test]
@@ -280,6 +299,7 @@ mod tests {
         let open = |at| open_token(&cluster, &keys, &secret, at);
         let before = Timestamp::from_millis(1_000_000_000 - 1);
         assert_eq!(open(before), Ok((Role::Manager, Some(id))));
-        assert!(open(NOW).is_err(), "it ends now");
+        let late = open(NOW).expect_err("it ends now");
+        assert!(late.message.contains("expired at"), "{}", late.message);
     }
 }

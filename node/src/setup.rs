@@ -17,7 +17,7 @@ use swarm_model::service::SpecError;
 use swarm_net::ca::{ClusterSecret, Identity, JoinToken, NodeKey, Root};
 use swarm_net::frame;
 use swarm_net::quic::join_call;
-use swarm_net::rpc::RefusalCode;
+use swarm_net::rpc::{Refusal, RefusalCode};
 use tokio::time::Instant;
 
 use crate::agent::resources;
@@ -31,6 +31,8 @@ use crate::keys::{self, KeyError, ManagerKeys};
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 /// One round of asking all managers that are known.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
+/// A shorter round is not begun.
+const SHORTEST_ROUND: Duration = Duration::from_secs(2);
 /// Pause before managers that cannot answer now are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -266,6 +268,7 @@ async fn ask_all(
 ) -> Result<Bytes, SetupError> {
     let began = Instant::now();
     let mut leader: Option<SocketAddr> = None;
+    let mut named: Option<SocketAddr> = None;
     loop {
         let others = managers.iter().copied().filter(|addr| Some(*addr) != leader);
         let all: Vec<_> = leader.into_iter().chain(others).collect();
@@ -276,13 +279,32 @@ async fn ask_all(
             Err(error) => error,
         };
         let next = next_step(&error, redirected);
-        if next == Next::GiveUp || began.elapsed() + ASK_AGAIN >= JOIN_PATIENCE {
+        if next == Next::GiveUp {
             return Err(error.into());
         }
         if let Next::Ask(addr) = next {
             leader = Some(addr);
+            named = leader;
+        }
+        // A round that is too short for an answer would hide what the others said.
+        if began.elapsed() + ASK_AGAIN + SHORTEST_ROUND >= JOIN_PATIENCE {
+            return Err(in_vain(error, named).into());
         }
         tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// What all the asking came to; `named` is who was said to lead. Pure.
+fn in_vain(error: swarm_net::Error, named: Option<SocketAddr>) -> swarm_net::Error {
+    match (&error, named) {
+        (swarm_net::Error::NoAnswer { .. }, _) | (_, None) => error,
+        (_, Some(addr)) => swarm_net::Error::Refused(Refusal::new(
+            RefusalCode::Unavailable,
+            format!(
+                "the cluster's leader at {addr} lets nobody in and no other manager took its place: \
+                 there may be no quorum; check `swarm status` on a member, then try again"
+            ),
+        )),
     }
 }
 
@@ -326,7 +348,6 @@ fn check_port(addr: SocketAddr) -> Result<(), SetupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_net::rpc::Refusal;
 
     fn addr(last: u8) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, last], 2377))
@@ -384,5 +405,13 @@ mod tests {
         assert_eq!(asked.len(), 1);
         let dead = swarm_net::Error::Unreachable { tried: String::new() };
         assert_eq!(ask(vec![Err(dead)]).await.0.len(), 1, "nobody is there");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_stays_silent_is_named_at_the_end() {
+        let dead = || swarm_net::Error::Unreachable { tried: String::new() };
+        let answers = (0..60).flat_map(|_| [Err(sent_to(addr(9))), Err(dead())]);
+        let error = ask(answers.collect()).await.1.expect_err("nobody leads").to_string();
+        assert!(error.contains("leader at 127.0.0.9:2377"), "{error}");
     }
 }

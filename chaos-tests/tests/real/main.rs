@@ -11,6 +11,7 @@ mod bad_requests;
 mod bad_tokens;
 mod commands;
 mod hostile_peer;
+mod joining;
 mod leader;
 mod lost_worker;
 mod no_quorum;

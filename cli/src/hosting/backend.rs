@@ -57,6 +57,8 @@ fn failure(error: &SetupError) -> Failure {
             swarm_net::Error::Unreachable { .. } | swarm_net::Error::NoAnswer { .. } => {
                 Exit::Unreachable
             }
+            // No leader, in spite of all patience.
+            swarm_net::Error::Refused(refusal) if refusal.code.is_temporary() => Exit::Unreachable,
             _ => Exit::Failed,
         },
         SetupError::Dir { .. }

@@ -26,7 +26,7 @@ use crate::Error;
 use crate::ca::certificate::NodeCertificate;
 use crate::ca::digest;
 use crate::frame;
-use crate::rpc::{Lane, Method, Refusal, RefusalCode};
+use crate::rpc::{Lane, Method, Refusal};
 use crate::transport::CallError;
 
 /// The name asked for: a joining node does not know its peer's id yet.
@@ -97,12 +97,11 @@ async fn ask(
     connection.close(codes::DONE, b"");
     match result {
         Ok(Ok((answer, _stream))) => Ok(answer),
-        Ok(Err(Fault::Call(CallError::Refused(refusal)))) => match refusal.code {
-            RefusalCode::Busy | RefusalCode::Unavailable | RefusalCode::NotLeader => {
-                Err(Attempt::Refused(refusal))
-            }
-            _ => Err(Attempt::Final(Error::Refused(refusal))),
-        },
+        Ok(Err(Fault::Call(CallError::Refused(refusal)))) => Err(if refusal.code.is_temporary() {
+            Attempt::Refused(refusal)
+        } else {
+            Attempt::Final(Error::Refused(refusal))
+        }),
         Ok(Err(Fault::NotSent)) => Err(Attempt::Next("the connection was lost".to_owned())),
         Ok(Err(Fault::Call(error))) if !error.may_have_executed() => {
             Err(Attempt::Next(error.to_string()))

@@ -36,6 +36,13 @@ pub enum RefusalCode {
     Internal,
 }
 
+impl RefusalCode {
+    /// Whether the same request may be granted at another time or by another node.
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Busy | Self::NotLeader | Self::Unavailable)
+    }
+}
+
 /// An answer that is not the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

@@ -93,6 +93,13 @@ pub struct LimitedToken {
     pub uses_left: Option<u32>,
 }
 
+impl LimitedToken {
+    /// Whether it lets a node in at `now`.
+    pub fn is_worth(&self, now: Timestamp) -> bool {
+        self.uses_left != Some(0) && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
 /// The cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -14,6 +14,9 @@ use swarm_model::outcome::{Done, Kind, Outcome, Rejection};
 
 use super::{Change, DONE};
 
+/// Limited tokens kept before those that let nobody in any more are forgotten.
+const LIMITED_TOKENS_KEPT: usize = 64;
+
 impl Change<'_> {
     pub(super) fn init_cluster(
         &mut self,
@@ -79,7 +82,10 @@ impl Change<'_> {
     pub(super) fn create_token(&mut self, id: TokenId, token: &LimitedToken) -> Outcome {
         let now = self.now;
         self.with_cluster(|cluster| {
-            cluster.limited_tokens.retain(|_, old| old.expires_at.is_none_or(|end| end > now));
+            // Worthless ones stay for a while: who still brings one is told why it is refused.
+            if cluster.limited_tokens.len() >= LIMITED_TOKENS_KEPT {
+                cluster.limited_tokens.retain(|_, old| old.is_worth(now));
+            }
             cluster.limited_tokens.insert(id, token.clone());
             Ok(Done::Token(id))
         })
@@ -90,14 +96,11 @@ impl Change<'_> {
         let now = self.now;
         self.with_cluster(|cluster| {
             let token = cluster.limited_tokens.get_mut(&id).ok_or(Rejection::TokenExpired)?;
-            if token.expires_at.is_some_and(|end| end <= now) || token.uses_left == Some(0) {
+            if !token.is_worth(now) {
                 return Err(Rejection::TokenExpired);
             }
             if let Some(left) = &mut token.uses_left {
                 *left -= 1;
-                if *left == 0 {
-                    cluster.limited_tokens.remove(&id);
-                }
             }
             DONE
         })
