@@ -48,8 +48,14 @@ pub(crate) async fn leave(core: &Arc<Core>, actor: Actor, force: bool) -> Result
     let leaving = core.clone();
     core.tasks.spawn("leave", async move {
         let cancel = leaving.tasks.token();
-        let left = leave_now(&leaving, actor, force);
-        let Some(left) = cancel.run_until_cancelled(left).await else { return };
+        let left = tokio::select! {
+            biased;
+            // The replica, or a refusal, may tell of the removal before the leader's answer does;
+            // then the daemon ends, and that answer never comes.
+            () = leaving.dismissed.cancelled() => Ok(()),
+            () = cancel.cancelled() => return,
+            left = leave_now(&leaving, actor, force) => left,
+        };
         if let Err(error) = &left {
             tracing::warn!(%error, "this node did not leave");
         }

@@ -13,6 +13,7 @@ mod commands;
 mod hostile_peer;
 mod joining;
 mod leader;
+mod leaving;
 mod lost_worker;
 mod no_quorum;
 mod partitions;

@@ -67,6 +67,8 @@ pub(super) enum SendError {
     Connect(io::Error),
     /// The connection broke: the request may have been done.
     Lost(String),
+    /// It broke, and nobody listens any more: nobody is left to ask again.
+    Gone(String),
     /// The request or the answer is against the rules; asking again would not help.
     Broken(String),
 }
@@ -113,6 +115,22 @@ pub(super) async fn exchange(
 }
 
 impl SendError {
+    /// What a repetition met, after the connection was lost as `lost` says: without a listener there
+    /// is no use in another one.
+    pub(super) fn after(self, lost: &str) -> Self {
+        match self {
+            Self::Connect(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Self::Gone(lost.to_owned())
+            }
+            Self::Connect(_) | Self::Lost(_) | Self::Gone(_) | Self::Broken(_) => self,
+        }
+    }
+
     /// For the person who asked.
     pub(super) fn into_failure(self, endpoint: &Endpoint) -> Failure {
         let socket = endpoint.socket().display();
@@ -138,6 +156,12 @@ impl SendError {
             Self::Lost(reason) => unreachable(format!(
                 "the connection to the node at {socket} was lost ({reason}); if this was a \
                  change, look whether it was made before asking again"
+            )),
+            Self::Gone(reason) => unreachable(format!(
+                "the node's daemon ended before it answered ({reason}; nobody listens on {socket} any \
+                 more); if this was a change, it may have been made: look at the end of its log \
+                 (daemon.log or the journal), start it with `swarm daemon --data-dir {data_dir}`, and \
+                 look before asking again"
             )),
             Self::Broken(reason) => Failure::failed(format!("cannot talk to {socket}: {reason}")),
         }

@@ -130,7 +130,8 @@ impl Client {
         Err(refusal::failure(reply.status, &reply.body))
     }
 
-    /// Sends a request; repeats it while connections are lost, but not when the first cannot be made.
+    /// Sends a request; repeats it while connections are lost, but neither when the first cannot be
+    /// made nor when nobody listens any more.
     async fn send(
         &self,
         request: &connection::Request,
@@ -138,17 +139,24 @@ impl Client {
     ) -> Result<Reply, Failure> {
         let end = Instant::now() + deadline;
         let mut pause = RETRY_PAUSE;
-        let mut sent_before = false;
+        let mut lost: Option<String> = None;
         loop {
             let attempt = connection::exchange(&self.endpoint, request, &self.tasks);
             let error = match tokio::time::timeout_at(end, attempt).await {
                 Ok(Ok(reply)) if reply.status.is_success() => return Ok(reply),
                 Ok(Ok(reply)) => return Err(refusal::failure(reply.status, &reply.body)),
-                Ok(Err(error)) => error,
+                Ok(Err(SendError::Lost(reason))) => {
+                    lost = Some(reason.clone());
+                    SendError::Lost(reason)
+                }
+                Ok(Err(error)) => match &lost {
+                    Some(reason) => error.after(reason),
+                    None => error,
+                },
                 Err(_elapsed) => return Err(too_slow(&self.endpoint)),
             };
-            sent_before |= matches!(error, SendError::Lost(_));
-            if !sent_before || Instant::now() + pause >= end {
+            let final_word = lost.is_none() || matches!(error, SendError::Gone(_));
+            if final_word || Instant::now() + pause >= end {
                 return Err(error.into_failure(&self.endpoint));
             }
             sleep(pause).await;

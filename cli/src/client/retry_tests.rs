@@ -81,3 +81,23 @@ async fn a_node_that_is_not_there_is_said_at_once() {
     let failure = client.get::<Value>("/v1/info", &[]).await.expect_err("nobody listens");
     assert!(failure.message.contains("swarm daemon --data-dir"), "{failure}");
 }
+
+#[tokio::test]
+async fn a_node_that_ends_before_it_answers_is_not_asked_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (client, listener) = client(dir.path());
+    let server = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        head(&mut stream).await;
+        std::fs::remove_file(client.endpoint().socket()).expect("it was bound");
+        drop((stream, listener));
+    };
+    let (began, body) = (Instant::now(), json!({}));
+    let deadline = Duration::from_secs(900);
+    let asking = client.post_within::<_, Value>("/v1/leave", &[], &body, deadline);
+    let (answer, ()) = tokio::join!(asking, server);
+    let failure = answer.expect_err("nobody is left");
+    assert_eq!(failure.exit, Exit::Unreachable);
+    assert!(failure.message.contains("ended before it answered"), "{failure}");
+    assert!(began.elapsed() < Duration::from_secs(10), "after {:?}", began.elapsed());
+}
