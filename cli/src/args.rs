@@ -21,7 +21,6 @@ const SYSTEM_DATA_DIR: &str = "/var/lib/swarm";
 #[command(
     name = "swarm",
     version,
-    disable_help_subcommand = true,
     after_help = "Examples:\n  \
         swarm init                                  # start a cluster on this machine\n  \
         swarm join --token SWMTKN-1-... 10.0.0.1    # join it from another\n  \
@@ -71,6 +70,10 @@ impl Global {
             )
             .ok_or_else(|| Failure::usage("HOME is not set: name a directory with --data-dir"))?,
         };
+        if dir.exists() && !dir.is_dir() {
+            let message = format!("--data-dir {} is no directory: name one", dir.display());
+            return Err(Failure::usage(message));
+        }
         std::path::absolute(&dir)
             .map_err(|error| Failure::usage(format!("--data-dir {}: {error}", dir.display())))
     }
@@ -122,6 +125,8 @@ pub(crate) enum Command {
     Daemon(commands::daemon::Daemon),
     Dev(commands::dev::Dev),
     Completion(commands::completion::Completion),
+    #[command(hide = true)]
+    Man(commands::man::Man),
 }
 
 #[cfg(test)]
@@ -182,6 +187,22 @@ mod tests {
             }
         }
         check(&Cli::command(), "swarm", include_str!("../../docs/cli.md"));
+    }
+
+    #[test]
+    fn help_is_a_command_too() {
+        for line in [&["swarm", "help"][..], &["swarm", "help", "service", "create"]] {
+            let error = Cli::try_parse_from(line).expect_err("shows help");
+            assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_data_directory_is_no_file() {
+        let file = tempfile::NamedTempFile::new().expect("is made");
+        let global = Global { data_dir: Some(file.path().to_owned()), host: None };
+        let failure = global.data_dir().expect_err("is a file");
+        assert!(failure.message.contains("is no directory"), "{failure}");
     }
 
     #[test]

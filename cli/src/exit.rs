@@ -2,6 +2,7 @@
 //!
 //! It does not print; `main` does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
@@ -97,7 +98,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Does `action` for each reference, goes on after failures, and fails as the first one did.
+/// Does `action` once for each reference, goes on after failures, and fails as the first one did.
 ///
 /// # Errors
 /// The failures in one message, with the first one's exit code.
@@ -106,7 +107,8 @@ pub(crate) async fn for_each(
     mut action: impl AsyncFnMut(String) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut failures = Vec::new();
-    for reference in references {
+    let mut seen = BTreeSet::new();
+    for reference in references.iter().filter(|reference| seen.insert(reference.as_str())) {
         if let Err(failure) = action(reference.clone()).await {
             failures.push(failure);
         }
@@ -137,5 +139,18 @@ mod tests {
             assert_eq!(Exit::of_api_code(code).code(), number, "{code}");
         }
         assert_eq!(Exit::TimedOut.code(), 124);
+    }
+
+    #[tokio::test]
+    async fn what_is_named_twice_is_done_once() {
+        let mut done = Vec::new();
+        let names = ["a", "b", "a"].map(str::to_owned);
+        for_each(&names, async |name| {
+            done.push(name);
+            Ok(())
+        })
+        .await
+        .expect("nothing fails");
+        assert_eq!(done, ["a", "b"]);
     }
 }

@@ -136,13 +136,14 @@ impl Backend for Node {
         .boxed()
     }
 
-    fn propose(
+    fn propose_within(
         &self,
         caller: Actor,
         request: RequestId,
         op: Op,
+        patience: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        propose::propose(&self.core, caller, request, op).boxed()
+        propose::propose_within(&self.core, caller, request, op, patience).boxed()
     }
 
     fn read_barrier(&self) -> BoxFuture<'_, Result<Revision, ReadError>> {

@@ -19,11 +19,10 @@ use swarm_net::transport::{CallError, Peer};
 use swarm_raft::Error;
 use tokio::time::Instant;
 
+pub(crate) use crate::api::backend::PATIENCE;
 use crate::api::backend::{Applied, ProposeError, ReadError};
 use crate::core::Core;
 
-/// How long a write may take before its caller is told that there is no quorum.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a linearizable read may take before the local replica answers instead.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
 /// One attempt to reach the leader.
@@ -69,13 +68,27 @@ pub(crate) async fn propose(
     request: RequestId,
     op: Op,
 ) -> Result<Applied, ProposeError> {
+    propose_within(core, actor, request, op, PATIENCE).await
+}
+
+/// The same within `patience`.
+///
+/// # Errors
+/// See [`ProposeError`].
+pub(crate) async fn propose_within(
+    core: &Core,
+    actor: Actor,
+    request: RequestId,
+    op: Op,
+    patience: Duration,
+) -> Result<Applied, ProposeError> {
     let started = Instant::now();
     let mut unsure = false;
     let forward = Forward { actor, request, op };
     loop {
-        let left = PATIENCE.saturating_sub(started.elapsed());
+        let left = patience.saturating_sub(started.elapsed());
         if left.is_zero() {
-            return Err(gave_up(core, unsure));
+            return Err(gave_up(core, patience, unsure));
         }
         match attempt(core, &forward, left).await {
             Attempt::Answered(revision, outcome) => {
@@ -91,9 +104,9 @@ pub(crate) async fn propose(
 }
 
 /// A voter without disk space neither leads nor follows: then that is the reason to tell.
-fn gave_up(core: &Core, unsure: bool) -> ProposeError {
+fn gave_up(core: &Core, waited: Duration, unsure: bool) -> ProposeError {
     match core.disk.check() {
-        Ok(()) => ProposeError::NoQuorum { waited: PATIENCE, may_apply: unsure },
+        Ok(()) => ProposeError::NoQuorum { waited, may_apply: unsure },
         Err(reason) if unsure => {
             let reason = format!("{reason}; the change may still be made then");
             ProposeError::Unavailable { reason }

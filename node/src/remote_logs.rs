@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::id::{NodeId, TaskId};
 use swarm_net::frame;
 use swarm_net::rpc::Method;
-use swarm_net::transport::{MessageStream, Transport};
+use swarm_net::transport::{CallError, MessageStream, Transport};
 
 use crate::api::backend::{LogsError, TaskLine};
 use crate::api::local_logs;
@@ -43,10 +43,19 @@ pub(crate) fn fetch(
         let hello = frame::encode(&Ask { tasks, query });
         match transport.open(node, Method::TaskLogs, hello, OPEN_DEADLINE).await {
             Ok(stream) => receive(stream),
-            Err(error) => failed(error.to_string()),
+            Err(error) => failed(reason(error)),
         }
     };
     stream::once(lines).flatten().boxed()
+}
+
+/// Why another node does not answer; which one is not said again.
+fn reason(error: CallError) -> String {
+    match error {
+        CallError::Unreachable { reason, .. } => format!("it cannot be reached: {reason}"),
+        CallError::UnknownAddress { .. } => "its address is not known".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 fn failed(reason: String) -> BoxStream<'static, Result<TaskLine, LogsError>> {

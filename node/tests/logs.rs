@@ -115,6 +115,25 @@ async fn a_task_that_never_wrote_has_no_lines() {
 }
 
 #[tokio::test]
+async fn who_does_not_follow_gets_nothing_that_is_written_while_he_reads() {
+    for tail in [None, Some(1), Some(2)] {
+        let ring = Ring::new();
+        let mut writer = ring.small();
+        writer.push(LogStream::Stdout, b"one\ntwo\n");
+        writer.flush();
+        let mut lines = ring.store.query(TASK, LogQuery { tail, ..LogQuery::default() });
+        let mut texts = vec![lines.next().await.unwrap().unwrap().text];
+        // Rotates, too: some of it in the same file, the rest in others.
+        number(&mut writer, 0..3000);
+        while let Some(line) = lines.next().await {
+            texts.push(line.unwrap().text);
+        }
+        let want: &[&[u8]] = if tail == Some(1) { &[b"two"] } else { &[b"one", b"two"] };
+        assert_eq!(texts, want, "{tail:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_ring_is_bounded_and_keeps_the_newest_lines_over_rotations() {
     let ring = Ring::new();
     let mut writer = ring.small();

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 use swarm_model::cluster::ClusterSpec;
-use swarm_model::node::Availability;
 use swarm_node::api::types::TokenAnswer;
 use swarm_node::setup::{InitOptions, Prepared};
 
 use super::join_token;
+use super::node_options::NodeOptions;
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::hosting::{addresses, backend, interfaces, serving};
 use crate::output::line;
-use crate::parse::address::{self, LocalAddress};
 use crate::parse::duration;
 
 /// Start a new cluster with this machine as its first node
@@ -28,18 +27,8 @@ use crate::parse::duration;
     swarm init --advertise-addr eth0\n  \
     swarm init --advertise-addr 127.0.0.1 --data-dir /tmp/a     # on this machine alone")]
 pub(crate) struct Init {
-    /// Where other nodes reach this one [default: the machine's address, if it has only one]
-    #[arg(long, value_name = "IP|IFACE[:PORT]", value_parser = address::local)]
-    advertise_addr: Option<LocalAddress>,
-    /// The UDP address to listen on; it carries everything [default: 0.0.0.0:2377]
-    #[arg(long, value_name = "IP|IFACE[:PORT]", value_parser = address::local)]
-    listen_addr: Option<LocalAddress>,
-    /// Whether this node takes tasks: active, pause or drain
-    #[arg(long, value_name = "WORD", default_value = "active")]
-    availability: Availability,
-    /// Stay in the foreground, as the node itself
-    #[arg(long)]
-    foreground: bool,
+    #[command(flatten)]
+    node: NodeOptions,
     /// Life of a node's certificate, at least 1h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "2160h")]
     cert_expiry: Duration,
@@ -54,7 +43,7 @@ pub(crate) struct Init {
 impl Init {
     /// Whether the node runs in this process.
     pub(crate) fn is_daemon(&self) -> bool {
-        self.foreground
+        self.node.foreground
     }
 
     /// Makes the cluster, starts its first node, shows how to go on.
@@ -63,13 +52,14 @@ impl Init {
     /// Why not; nothing is left of the attempt.
     pub(crate) async fn run(self, data_dir: &Path) -> Result<(), Failure> {
         let machine = interfaces::list().unwrap_or_default();
-        let (listen, advertise) = (self.listen_addr.as_ref(), self.advertise_addr.as_ref());
+        let (listen, advertise) =
+            (self.node.listen_addr.as_ref(), self.node.advertise_addr.as_ref());
         let decided = addresses::decide(listen, advertise, None, &machine)?;
         let prepared = backend::init(&InitOptions {
             data_dir: data_dir.to_owned(),
             listen: decided.listen,
             advertise: decided.advertise,
-            availability: self.availability,
+            availability: self.node.availability,
             spec: ClusterSpec {
                 task_history_limit: self.task_history_limit,
                 snapshot_interval: self.snapshot_interval,
@@ -77,7 +67,7 @@ impl Init {
                 ..ClusterSpec::default()
             },
         })?;
-        if self.foreground {
+        if self.node.foreground {
             let announce = async |client: &Client| announce(client, &prepared).await;
             return serving::in_foreground(data_dir, announce).await;
         }

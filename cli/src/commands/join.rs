@@ -4,15 +4,15 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 
 use clap::Args;
-use swarm_model::node::Availability;
 use swarm_net::ca::JoinToken;
 use swarm_node::setup::{JoinOptions, Prepared};
 
+use super::node_options::NodeOptions;
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::hosting::{addresses, backend, interfaces, serving};
 use crate::output::line;
-use crate::parse::address::{self, LocalAddress};
+use crate::parse::address;
 
 /// Join this machine to a cluster
 ///
@@ -30,24 +30,14 @@ pub(crate) struct Join {
     /// Managers of the cluster; the first that answers will do; port 2377 when absent
     #[arg(required = true, value_name = "HOST:PORT", value_parser = address::remote)]
     managers: Vec<(String, u16)>,
-    /// Where other nodes reach this one [default: the address it reaches the managers from]
-    #[arg(long, value_name = "IP|IFACE[:PORT]", value_parser = address::local)]
-    advertise_addr: Option<LocalAddress>,
-    /// The UDP address to listen on; it carries everything [default: 0.0.0.0:2377]
-    #[arg(long, value_name = "IP|IFACE[:PORT]", value_parser = address::local)]
-    listen_addr: Option<LocalAddress>,
-    /// Whether this node takes tasks: active, pause or drain
-    #[arg(long, value_name = "WORD", default_value = "active")]
-    availability: Availability,
-    /// Stay in the foreground, as the node itself
-    #[arg(long)]
-    foreground: bool,
+    #[command(flatten)]
+    node: NodeOptions,
 }
 
 impl Join {
     /// Whether the node runs in this process.
     pub(crate) fn is_daemon(&self) -> bool {
-        self.foreground
+        self.node.foreground
     }
 
     /// Joins, starts the node, shows its id and role.
@@ -58,18 +48,19 @@ impl Join {
         let managers = resolve(&self.managers)?;
         let machine = interfaces::list().unwrap_or_default();
         let source = managers.first().copied().and_then(addresses::source_towards);
-        let (listen, advertise) = (self.listen_addr.as_ref(), self.advertise_addr.as_ref());
+        let (listen, advertise) =
+            (self.node.listen_addr.as_ref(), self.node.advertise_addr.as_ref());
         let decided = addresses::decide(listen, advertise, source, &machine)?;
         let prepared = backend::join(&JoinOptions {
             data_dir: data_dir.to_owned(),
             listen: decided.listen,
             advertise: Some(decided.advertise),
-            availability: self.availability,
+            availability: self.node.availability,
             token: self.token,
             managers,
         })
         .await?;
-        if self.foreground {
+        if self.node.foreground {
             let announce = async |_: &Client| line(&text(&prepared));
             return serving::in_foreground(data_dir, announce).await;
         }

@@ -9,8 +9,11 @@ pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod join_token;
+pub(crate) mod label_changes;
 pub(crate) mod leave;
+pub(crate) mod man;
 pub(crate) mod node;
+pub(crate) mod node_options;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod tasks;
@@ -63,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Completion(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Init(command) => Box::pin(command.run(&global.data_dir()?)).await,
         Command::Join(command) => Box::pin(command.run(&global.data_dir()?)).await,
         Command::Daemon(command) => Box::pin(command.run(&global.data_dir()?)).await,

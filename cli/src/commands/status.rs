@@ -44,6 +44,14 @@ impl Status {
     }
 }
 
+fn nodes(status: &ClusterStatus) -> String {
+    let text = format!("{} ready, {} down", status.nodes_ready, status.nodes_down);
+    match status.nodes_unknown {
+        0 => text,
+        unknown => format!("{text}, {unknown} unknown"),
+    }
+}
+
 /// The whole screen.
 fn screen(status: &ClusterStatus, now: Timestamp) -> String {
     let info = &status.info;
@@ -63,7 +71,7 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
         ("Quorum", format!("{quorum} ({} of {} voters)", status.voters_reachable, status.voters)),
         ("Leader", leader),
         ("Term", format!("{}, revision {}", info.term, info.revision)),
-        ("Nodes", format!("{} ready, {} down", status.nodes_ready, status.nodes_down)),
+        ("Nodes", nodes(status)),
         ("Services", format!("{}, {} short", status.services, status.services_short.len())),
         ("This node", format!("{} {} ({})", info.node_id.short(), info.hostname, info.role)),
         ("Certificate", format!("ends in {expires}")),
@@ -71,7 +79,7 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
             "Disk writes",
             status.disk_bytes_per_day.map_or_else(
                 || format!("{} since the start", Bytes(info.disk_bytes_written)),
-                |bytes| format!("{} a day", Bytes(bytes)),
+                |bytes| format!("{} a day, by the last hour", Bytes(bytes)),
             ),
         ),
     ];
@@ -124,7 +132,7 @@ mod tests {
             },
             "Quorum": true, "Voters": 1, "VotersReachable": 1,
             "Replicas": [{"NodeID": format!("{id}1"), "Hostname": "alpha", "Voter": true, "Lag": 0}],
-            "NodesReady": 1, "NodesDown": 1, "Services": 2,
+            "NodesReady": 1, "NodesDown": 1, "NodesUnknown": 2, "Services": 2,
             "ServicesShort": [{"Name": "web", "Running": 1, "Desired": 3, "Reason": "no node fits"}],
             "DiskBytesPerDay": 2_097_152
         }))
@@ -135,11 +143,11 @@ Cluster:     000000000000
 Quorum:      yes (1 of 1 voters)
 Leader:      000000000000 alpha
 Term:        3, revision 40
-Nodes:       1 ready, 1 down
+Nodes:       1 ready, 1 down, 2 unknown
 Services:    2, 1 short
 This node:   000000000000 alpha (manager)
 Certificate: ends in 3 days
-Disk writes: 2MiB a day
+Disk writes: 2MiB a day, by the last hour
 
 REPLICA        HOSTNAME   VOTES   LAG
 000000000000   alpha      yes     0

@@ -1,15 +1,14 @@
 //! Tasks as lists show them: `service ps` and `node ps`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::Serialize;
 use swarm_model::task::Slot;
 use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
-use swarm_node::api::types::TaskEntry;
+use swarm_node::api::types::{Outlook, TaskEntry};
 
-use crate::clock::ago;
+use crate::clock::{ago, now};
 use crate::output::list::{Column, Cut, Row};
+use crate::parse::duration;
 
 /// The columns of task lists.
 pub(crate) const COLUMNS: [Column; 7] = [
@@ -32,7 +31,7 @@ pub(crate) struct TaskRow {
     #[serde(skip)]
     is_history: bool,
     #[serde(skip)]
-    is_ambiguous: bool,
+    place: String,
     image: String,
     node: String,
     #[serde(rename = "NodeID")]
@@ -43,6 +42,9 @@ pub(crate) struct TaskRow {
     state: String,
     since: Timestamp,
     error: String,
+    outlook: Outlook,
+    note: String,
+    next_attempt_at: Option<Timestamp>,
     #[serde(rename = "PID")]
     pid: Option<u32>,
     exit_code: Option<i32>,
@@ -52,9 +54,7 @@ impl Row for TaskRow {
     fn cell(&self, field: &str) -> Option<String> {
         match field {
             "Name" if self.is_history => Some(format!("\\_ {}", self.name)),
-            "Node" if self.is_ambiguous => {
-                Some(format!("{} ({})", self.node, self.node_id.get(..12).unwrap_or_default()))
-            }
+            "Node" => Some(self.place.clone()),
             _ => None,
         }
     }
@@ -77,21 +77,7 @@ pub(crate) fn rows(mut tasks: Vec<TaskEntry>) -> Vec<TaskRow> {
         before = Some(here);
         rows.push(row(entry, is_history));
     }
-    mark_ambiguous(&mut rows);
     rows
-}
-
-/// Several nodes may have one host name: then tables show the ids, too.
-fn mark_ambiguous(rows: &mut [TaskRow]) {
-    let mut ids = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for row in rows.iter().filter(|row| !row.node_id.is_empty()) {
-        ids.entry(&row.node).or_default().insert(&row.node_id);
-    }
-    let shared: BTreeSet<String> =
-        ids.iter().filter(|(_, ids)| ids.len() > 1).map(|(name, _)| (*name).to_owned()).collect();
-    for row in rows {
-        row.is_ambiguous = shared.contains(&row.node);
-    }
 }
 
 fn slot_order(entry: &TaskEntry) -> (u32, String) {
@@ -103,11 +89,11 @@ fn slot_order(entry: &TaskEntry) -> (u32, String) {
 
 fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
     let status = &entry.task.status;
-    let error = if status.error.is_empty() { exit_text(&entry) } else { status.error.clone() };
+    let error = error_text(&entry);
     TaskRow {
         id: entry.task.id.to_string(),
         is_history,
-        is_ambiguous: false,
+        place: entry.place(),
         image: entry.task.template.runtime.image(),
         node: entry.node_hostname.clone(),
         node_id: entry.task.node.map(|node| node.to_string()).unwrap_or_default(),
@@ -117,9 +103,27 @@ fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
         state: status.state.to_string(),
         since: status.since,
         error,
+        outlook: entry.outlook,
+        next_attempt_at: entry.next_attempt_at,
         pid: status.pid,
         exit_code: status.exit.and_then(|exit| exit.code),
         name: entry.name,
+        note: entry.note,
+    }
+}
+
+/// What went wrong, and what comes of it.
+fn error_text(entry: &TaskEntry) -> String {
+    let status = &entry.task.status;
+    let error = if status.error.is_empty() { exit_text(entry) } else { status.error.clone() };
+    match (entry.outlook, entry.next_attempt_at) {
+        (Outlook::Waits, Some(next)) => {
+            let span = duration::in_words(next.since(now())).to_lowercase();
+            format!("starts in {span}: {}", entry.note)
+        }
+        (Outlook::GivenUp, _) if error.is_empty() => entry.note.clone(),
+        (Outlook::GivenUp, _) => format!("{error}; {}", entry.note),
+        (Outlook::Waits | Outlook::Open | Outlook::Done, _) => error,
     }
 }
 
@@ -158,7 +162,7 @@ mod tests {
             "NodeID": format!("{node:025}"), "TemplateVersion": 1,
             "Template": {"Runtime": {"Process": {"Command": ["/bin/x"]}}}, "Desired": desired,
             "Status": {
-                "State": state, "Since": crate::clock::now().to_string(), "Message": "",
+                "State": state, "Since": now().to_string(), "Message": "",
                 "Error": "", "PID": null, "Exit": {"Code": 3, "Signal": null, "OOMKilled": false}
             },
             "NotBefore": null, "Restart": {"Streak": 0, "Attempts": 0, "WindowStart": null},
@@ -191,10 +195,26 @@ mod tests {
 
     #[test]
     fn nodes_that_share_a_host_name_show_their_ids() {
-        let alone = rows(vec![task(1, 1, 1, "Pending", "Running")]);
-        assert_eq!(alone[0].cell("Node"), None);
-        let two =
-            rows(vec![task(1, 1, 1, "Pending", "Running"), task(2, 2, 2, "Pending", "Running")]);
-        assert_eq!(two[0].cell("Node").as_deref(), Some("alpha (000000000000)"));
+        let mut entry = task(1, 1, 1, "Pending", "Running");
+        assert_eq!(rows(vec![entry.clone()])[0].cell("Node").as_deref(), Some("alpha"));
+        entry.node_hostname_shared = true;
+        let shown = rows(vec![entry]);
+        assert_eq!(shown[0].cell("Node").as_deref(), Some("alpha (000000000000)"));
+        assert_eq!(shown[0].node, "alpha");
+    }
+
+    #[test]
+    fn the_error_says_what_comes_of_an_end() {
+        let mut waits = task(1, 1, 1, "Ready", "Ready");
+        waits.task.status.exit = None;
+        waits.outlook = Outlook::Waits;
+        waits.next_attempt_at = Some(now().after(std::time::Duration::from_millis(5900)));
+        waits.note = "the last task ended with exit code 0".to_owned();
+        let want = "starts in 5 seconds: the last task ended with exit code 0";
+        assert_eq!(error_text(&waits), want);
+        let mut given_up = task(1, 1, 1, "Failed", "Shutdown");
+        given_up.outlook = Outlook::GivenUp;
+        given_up.note = "not restarted: condition none".to_owned();
+        assert_eq!(error_text(&given_up), "exit code 3; not restarted: condition none");
     }
 }

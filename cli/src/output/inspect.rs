@@ -53,29 +53,51 @@ pub(crate) fn one(object: &Value, format: &Format) -> Result<(), Failure> {
     }
 }
 
-/// An object as indented `Key: value` lines; what is empty is left out.
+/// An object as indented `Some Key: value` lines; what is empty is left out.
 pub(crate) fn outline(object: &Value) -> String {
     let mut text = String::new();
-    write_fields(object, 0, &mut text);
+    write_fields(object, 0, false, &mut text);
     text
 }
 
-fn write_fields(value: &Value, depth: usize, text: &mut String) {
+/// The words of a field's name: `NodeID` is `Node ID`.
+fn words(field: &str) -> String {
+    let chars: Vec<char> = field.chars().collect();
+    let mut text = String::new();
+    for (at, char) in chars.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| chars.get(at));
+        let after = chars.get(at + 1);
+        let begins = char.is_uppercase()
+            && before.is_some_and(|before| {
+                !before.is_uppercase() || after.is_some_and(|after| after.is_lowercase())
+            });
+        if begins {
+            text.push(' ');
+        }
+        text.push(*char);
+    }
+    text
+}
+
+/// `free` says that the keys are no field names but people's own.
+fn write_fields(value: &Value, depth: usize, free: bool, text: &mut String) {
     let Value::Object(fields) = value else { return };
     let indent = "  ".repeat(depth);
-    for (key, value) in fields {
+    for (field, value) in fields {
+        let key = if free { field.clone() } else { words(field) };
+        let free = template::has_free_keys(field);
         match value {
             Value::Null => {}
             Value::Object(inner) if inner.is_empty() => {}
             Value::Object(_) => {
                 text.push_str(&format!("{indent}{key}:\n"));
-                write_fields(value, depth + 1, text);
+                write_fields(value, depth + 1, free, text);
             }
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 text.push_str(&format!("{indent}{key}:\n"));
                 for item in items {
                     text.push_str(&format!("{indent}  -\n"));
-                    write_fields(item, depth + 2, text);
+                    write_fields(item, depth + 2, free, text);
                 }
             }
             Value::Array(items) => {
@@ -101,9 +123,11 @@ mod tests {
     fn outlines_leave_out_what_is_empty() {
         let object = json!({
             "ID": "x", "Empty": "", "None": null,
-            "Spec": {"Command": ["sh", "-c"], "Env": {}}, "Objects": [{"A": 1}]
+            "Spec": {"Command": ["sh", "-c"], "Env": {}, "Labels": {"myKey": "1"}},
+            "ForceUpdates": [{"OOMKilled": 1, "NodeID": "n"}]
         });
-        let want = "ID: x\nObjects:\n  -\n    A: 1\nSpec:\n  Command: sh -c\n";
+        let want = "Force Updates:\n  -\n    Node ID: n\n    OOM Killed: 1\nID: x\nSpec:\n  \
+                    Command: sh -c\n  Labels:\n    myKey: 1\n";
         assert_eq!(outline(&object), want);
     }
 }

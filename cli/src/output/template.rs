@@ -9,6 +9,11 @@ use serde_json::Value;
 /// Objects whose keys are free: an absent key is empty, not a mistake.
 const FREE_KEYS: [&str; 4] = ["Labels", "Env", "Attributes", "EngineLabels"];
 
+/// Whether the keys of the object in `field` are people's own.
+pub(crate) fn has_free_keys(field: &str) -> bool {
+    FREE_KEYS.contains(&field)
+}
+
 /// Why a text is no template, or does not fit the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TemplateError(String);

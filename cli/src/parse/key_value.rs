@@ -37,6 +37,9 @@ pub(crate) fn env(
 ) -> Result<Option<(String, String)>, String> {
     match text.split_once('=') {
         Some(("", _)) => Err(format!("\"{text}\" has no name: write KEY=VALUE")),
+        Some((key, _)) if key.contains(char::is_whitespace) => {
+            Err(format!("the name \"{key}\" has a space in it"))
+        }
         Some((key, value)) => Ok(Some((key.to_owned(), value.to_owned()))),
         None if text.trim().is_empty() => Err("an environment variable needs a name".to_owned()),
         None => Ok(own(text).map(|value| (text.to_owned(), value))),
@@ -56,10 +59,6 @@ pub(crate) fn env_file(
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
-        }
-        let name = line.split('=').next().unwrap_or_default();
-        if name.contains(char::is_whitespace) {
-            return Err(format!("line {}: the name \"{name}\" has a space in it", index + 1));
         }
         let pair = env(line, &own).map_err(|reason| format!("line {}: {reason}", index + 1))?;
         variables.extend(pair);
@@ -82,6 +81,8 @@ mod tests {
         assert_eq!(env("a=b=c", own), Ok(Some(("a".into(), "b=c".into()))));
         assert!(label("=x").is_err());
         assert!(env("=x", own).is_err());
+        assert!(env("A B=1", own).is_err());
+        assert_eq!(env("A=B C", own), Ok(Some(("A".into(), "B C".into()))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod enforcer;
 mod facts;
 mod lifecycle;
 mod orchestrator;
+mod outlook;
 mod reaper;
 mod reconcile;
 mod restart;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use draft::CHANGES_MAX;
 pub use lifecycle::ORPHAN_AFTER;
+pub use outlook::{Outlook, outlook};
 pub use reconcile::reconcile;
 pub use restart::{DELAY_FIRST, DELAY_MAX, HEALTHY_AFTER};
 pub use scheduler::explain::{Explanation, NodeVerdict, PreferenceScore, Score, Waiting, explain};

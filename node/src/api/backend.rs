@@ -26,8 +26,10 @@ use crate::logs::{LogLine, LogQuery};
 
 use super::types::TokenRequest;
 
-/// The longest that [`Backend::propose`] may take.
+/// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a change is tried before its caller is told that there is no quorum.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The node behind the API.
 pub trait Backend: Debug + Send + Sync + 'static {
@@ -57,14 +59,25 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// or so. Empty when it cannot be asked; replicas that it cannot tell about are missing.
     fn lag(&self) -> BoxFuture<'_, BTreeMap<NodeId, u64>>;
 
-    /// Proposes a change at the leader, wherever that is, for at most [`PROPOSE_DEADLINE`]. Asking
-    /// again under the same `request` gives the same answer and changes nothing again.
+    /// Proposes a change at the leader, wherever that is, for at most `patience`. Asking again under
+    /// the same `request` gives the same answer and changes nothing again.
+    fn propose_within(
+        &self,
+        caller: Actor,
+        request: RequestId,
+        op: Op,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+
+    /// The same, for as long as makes sense when nobody waits for more.
     fn propose(
         &self,
         caller: Actor,
         request: RequestId,
         op: Op,
-    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        self.propose_within(caller, request, op, PATIENCE)
+    }
 
     /// Waits until everything that was committed when it was called is in [`Backend::view`]. The
     /// caller bounds the wait by dropping the future.

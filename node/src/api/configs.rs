@@ -8,6 +8,7 @@ use swarm_model::command::Op;
 use swarm_model::config::{Config, ConfigSpec};
 use swarm_model::id::ConfigId;
 use swarm_model::outcome::{Kind, Rejection};
+use swarm_model::view::View;
 
 use super::answer;
 use super::consistency::Read;
@@ -95,9 +96,9 @@ pub(super) async fn update(
 ) -> Result<Response, ApiError> {
     let version = params.allow(&["version"])?.version()?;
     validate(&spec)?;
-    let id = api.settle(&reference, |view| Ok(resolve::config(view, &reference)?.id)).await?;
-    let applied = api.propose(&write, Op::UpdateConfig { id, version, spec }).await?;
-    Ok(answer::json(StatusCode::OK, &written::of(&applied, id)))
+    let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
+    let op = |id| Op::UpdateConfig { id, version, spec };
+    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
 }
 
 /// Deletes a config that no service uses.
@@ -112,7 +113,7 @@ pub(super) async fn remove(
     write: Write,
 ) -> Result<Response, ApiError> {
     params.allow(&[])?;
-    let id = api.settle(&reference, |view| Ok(resolve::config(view, &reference)?.id)).await?;
-    let applied = api.propose(&write, Op::RemoveConfig { id }).await?;
-    Ok(answer::json(StatusCode::OK, &written::of(&applied, id)))
+    let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
+    let op = |id| Op::RemoveConfig { id };
+    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
 }

@@ -3,6 +3,7 @@
 //! Answers tell their revision in `Swarm-Revision`, and `Swarm-Stale: true` when newer changes may be
 //! missing, with the leader's silence in `Swarm-Leader-Silent-Ms`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use swarm_model::id::NodeId;
+use swarm_model::node::{Node, Reachability};
 use swarm_model::view::View;
 
 use super::answer;
+use super::backend::Consensus;
 use super::errors::ApiError;
 use super::request::Params;
-use super::state::Api;
+use super::state::{Api, ELECTING};
 
 pub(super) const REVISION: HeaderName = HeaderName::from_static("swarm-revision");
 pub(super) const STALE: HeaderName = HeaderName::from_static("swarm-stale");
@@ -31,6 +35,8 @@ pub(super) struct Read {
     pub(super) view: Arc<View>,
     /// Whether newer changes may be missing.
     pub(super) stale: bool,
+    /// Whether nobody has a majority behind it, as far as this node can tell.
+    lost: bool,
     /// For how long nothing was heard from the leader.
     silent: Option<Duration>,
 }
@@ -40,7 +46,8 @@ impl FromRequestParts<Api> for Read {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let wanted = Params::from_request_parts(parts, api).await?.switch("stale")?;
-        let stale = wanted == Some(true) || api.barrier().await.is_err();
+        let asked = wanted == Some(true);
+        let stale = asked || api.barrier().await.is_err();
         if stale && wanted == Some(false) {
             return Err(ApiError::no_quorum(format!(
                 "no quorum: {}; ask with stale=true for what this node knows",
@@ -48,7 +55,13 @@ impl FromRequestParts<Api> for Read {
             )));
         }
         let silent = if stale { api.backend.consensus().leader_silent } else { None };
-        Ok(Self { view: api.backend.view(), stale, silent })
+        // Who asks for a stale answer did not try for a majority: then the silence decides.
+        let lost = stale && (!asked || silent.is_some_and(|silent| silent > ELECTING));
+        let mut view = api.backend.view();
+        if lost {
+            view = Arc::new(as_heard(&view, &api.backend.heard()));
+        }
+        Ok(Self { view, stale, lost, silent })
     }
 }
 
@@ -61,6 +74,11 @@ impl Read {
             revision: Some(self.view.revision),
             ..error
         })
+    }
+
+    /// The leader by `consensus`; none when nobody has a majority behind it.
+    pub(super) fn leader(&self, consensus: &Consensus) -> Option<NodeId> {
+        consensus.leader.filter(|_| !self.lost)
     }
 
     /// One document, with the headers.
@@ -81,4 +99,25 @@ impl Read {
         }
         response
     }
+}
+
+/// The view with what gossip hears in the place of what a majority noted last: without one, nobody
+/// notes who falls silent or comes back.
+fn as_heard(view: &View, heard: &BTreeSet<NodeId>) -> View {
+    let mut seen = view.clone();
+    for (id, node) in &view.nodes {
+        let reachability = match (node.status.reachability, heard.contains(id)) {
+            (Reachability::Ready, false) => Reachability::Unknown,
+            (Reachability::Down, true) => Reachability::Ready,
+            (Reachability::Ready, true)
+            | (Reachability::Down, false)
+            | (Reachability::Unknown, _) => continue,
+        };
+        let mut node = Node::clone(node);
+        node.status.reachability = reachability;
+        "as the answering node hears it: there is no quorum to note it"
+            .clone_into(&mut node.status.message);
+        seen.nodes.insert(*id, Arc::new(node));
+    }
+    seen
 }

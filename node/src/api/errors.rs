@@ -11,6 +11,9 @@ use super::backend::ProposeError;
 use super::consistency::{REVISION, STALE};
 use super::types::ErrorBody;
 
+/// Code of a reference that several objects answer to.
+pub(super) const AMBIGUOUS: &str = "ambiguous";
+
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiError {
@@ -40,7 +43,7 @@ impl ApiError {
 
     /// Several objects answer to the reference.
     pub(super) fn ambiguous(message: String) -> Self {
-        Self::new(StatusCode::CONFLICT, "ambiguous", message)
+        Self::new(StatusCode::CONFLICT, AMBIGUOUS, message)
     }
 
     /// The object's state does not allow it.

@@ -281,8 +281,8 @@ fn action_word(action: Action) -> &'static str {
 #[derive(Debug)]
 struct EventFilter {
     filters: Filters,
-    /// Ids behind names of nodes that are known, by the name.
-    node_ids: BTreeMap<String, String>,
+    /// Ids behind names of nodes that are known, by the name: several nodes may be called the same.
+    node_ids: BTreeMap<String, Vec<String>>,
 }
 
 impl EventFilter {
@@ -298,8 +298,8 @@ impl EventFilter {
         let this = api.backend.facts().node_id;
         let node_ids = filters.values("node").iter().filter_map(|reference| {
             // An unknown one may join later, under its id.
-            let node = resolve::node(view, reference, this).ok()?;
-            Some((reference.clone(), node.id.to_string()))
+            let nodes = resolve::nodes(view, reference, this).ok()?;
+            Some((reference.clone(), nodes.iter().map(ToString::to_string).collect()))
         });
         Ok(Self { node_ids: node_ids.collect(), filters })
     }
@@ -312,9 +312,9 @@ impl EventFilter {
             && filters.prefix("name", &event.name)
             && (filters.values("id").is_empty() || filters.prefix("id", &id_of(event)))
             && filters.any("service", |wanted| is_of_service(event, wanted))
-            && filters.any("node", |wanted| {
-                let id = self.node_ids.get(wanted).map_or(wanted, String::as_str);
-                is_of_node(event, id)
+            && filters.any("node", |wanted| match self.node_ids.get(wanted) {
+                Some(ids) => ids.iter().any(|id| is_of_node(event, id)),
+                None => is_of_node(event, wanted),
             })
     }
 }

@@ -1,7 +1,6 @@
 //! `/v1/ping`, `/v1/version`, `/v1/info`, `/v1/status`: what this node is, and the cluster on one screen.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -9,10 +8,13 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use swarm_model::id::NodeId;
+use swarm_control::Outlook;
+use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::node::{Reachability, Role};
 use swarm_model::task::Task;
+use swarm_model::units::Timestamp;
 use swarm_model::view::View;
+use tokio::time::Instant;
 
 use super::answer;
 use super::backend::Consensus;
@@ -21,13 +23,11 @@ use super::errors::ApiError;
 use super::request::Params;
 use super::services;
 use super::state::Api;
+use super::tasks;
 use super::types::{ClusterStatus, ErrorBody, Info, ReplicaStatus, ShortService};
 
 /// Version of the routes and their JSON.
 const API_VERSION: &str = "1";
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How long a daemon runs before its writes are scaled to a day.
-const OLD_ENOUGH: Duration = Duration::from_secs(600);
 
 /// Which program answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,6 +120,7 @@ pub(super) async fn status(
     // Whoever answers a read in time has a majority behind it; an asked-for stale read did not try.
     let quorum = !read.stale || (params.text("stale").is_some() && api.barrier().await.is_ok());
     let lag = if quorum { api.backend.lag().await } else { BTreeMap::new() };
+    let consensus = Consensus { leader: read.leader(&consensus), ..consensus };
     Ok(read.answer(&gather_status(&api, &read.view, &consensus, quorum, &lag)))
 }
 
@@ -136,10 +137,14 @@ fn gather_status(
         node_id: *id,
         hostname: view.nodes.get(id).map_or_else(String::new, |n| n.description.hostname.clone()),
         voter: consensus.voters.contains(id),
-        lag: if consensus.leader == Some(*id) && quorum { Some(0) } else { lag.get(id).copied() },
+        // Of a replica that is silent the leader may only know that it has nothing to tell.
+        lag: match consensus.leader == Some(*id) && quorum {
+            true => Some(0),
+            false => lag.get(id).copied().filter(|_| heard.contains(id)),
+        },
     };
     let nodes = |state| view.nodes.values().filter(move |it| it.status.reachability == state);
-    let up_for = api.backend.now().since(info.started_at);
+    let disk_writes = &api.disk_writes;
     ClusterStatus {
         quorum,
         voters: count(consensus.voters.iter()),
@@ -147,22 +152,15 @@ fn gather_status(
         replicas: consensus.voters.union(&consensus.learners).map(replica).collect(),
         nodes_ready: count(nodes(Reachability::Ready)),
         nodes_down: count(nodes(Reachability::Down)),
+        nodes_unknown: count(nodes(Reachability::Unknown)),
         services: count(view.service_names.iter()),
-        services_short: short_services(view),
-        disk_bytes_per_day: per_day(info.disk_bytes_written, up_for),
+        services_short: short_services(view, api.backend.now()),
+        disk_bytes_per_day: disk_writes.per_day(Instant::now(), info.disk_bytes_written),
         info,
     }
 }
 
-/// Scales what was written within `span` to a day. A start writes more than an hour of idling, so
-/// a young daemon's figure would only frighten.
-fn per_day(bytes: u64, span: Duration) -> Option<u64> {
-    let (day, span) = (DAY.as_millis(), span.as_millis());
-    (span >= OLD_ENOUGH.as_millis())
-        .then(|| u64::try_from(u128::from(bytes) * day / span).unwrap_or(u64::MAX))
-}
-
-fn short_services(view: &View) -> Vec<ShortService> {
+fn short_services(view: &View, now: Timestamp) -> Vec<ShortService> {
     let services = view.service_names.values().filter_map(|id| view.services.get(id));
     let short = services.filter_map(|service| {
         let counts = services::counts(view, service);
@@ -170,28 +168,34 @@ fn short_services(view: &View) -> Vec<ShortService> {
             name: service.spec.name.to_string(),
             running: counts.running_tasks,
             desired: counts.desired_tasks,
-            reason: reason(view.tasks_of(service.id).map(AsRef::as_ref)),
+            reason: reason(view, service.id, now),
         })
     });
     short.collect()
 }
 
-/// Why tasks do not run: what the newest one that has something to say says.
-fn reason<'a>(tasks: impl Iterator<Item = &'a Task>) -> String {
-    let newest = tasks
-        .filter(|task| !task.status.error.is_empty())
-        .max_by_key(|task| (task.is_active(), task.status.since, task.id));
-    newest.map_or_else(|| "starting".to_owned(), |task| task.status.error.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disk_writes_are_scaled_to_a_day() {
-        assert_eq!(per_day(100, Duration::from_secs(3600)), Some(2400));
-        assert_eq!(per_day(100, Duration::from_secs(599)), None);
-        assert_eq!(per_day(u64::MAX, Duration::from_secs(600)), Some(u64::MAX));
+/// Why tasks do not run: first what nothing mends by itself, then what the newest one with an error
+/// says, then what one waits for.
+fn reason(view: &View, service: ServiceId, now: Timestamp) -> String {
+    let tasks = || view.tasks_of(service).map(AsRef::as_ref);
+    let (mut given_up, mut waits) = (None, None);
+    for task in tasks() {
+        match swarm_control::outlook(view, task, now) {
+            Outlook::GivenUp { reason } => given_up = Some((task, reason)),
+            Outlook::Waits { reason, .. } => waits = Some(reason),
+            Outlook::Open | Outlook::Done => {}
+        }
     }
+    if let Some((task, reason)) = given_up {
+        return [tasks::end(task), reason]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
+    let newest = tasks()
+        .filter(|task: &&Task| !task.status.error.is_empty())
+        .max_by_key(|task| (task.is_active(), task.status.since, task.id));
+    let error = newest.map(|task| task.status.error.clone());
+    error.or(waits).unwrap_or_else(|| "starting".to_owned())
 }

@@ -16,6 +16,7 @@ use swarm_model::units::Timestamp;
 use crate::logs::{LogQuery, LogStream};
 
 use super::backend::{Backend, LogsError, TaskLine};
+use super::hostnames::Shared;
 use super::tasks;
 use super::types::LogEntry;
 
@@ -32,6 +33,7 @@ pub(super) struct LogLane {
     /// Names are kept: tasks are forgotten sooner than their lines.
     tasks: BTreeMap<TaskId, String>,
     hostname: String,
+    hostname_shared: bool,
     query: LogQuery,
     sent: BTreeMap<TaskId, Position>,
     /// Lines still to be left out after a retry, since they went out before.
@@ -54,8 +56,10 @@ impl LogLane {
             None => (id, id.to_string()),
         };
         let hostname = view.nodes.get(&node).map(|node| node.description.hostname.clone());
+        let hostname = hostname.unwrap_or_else(|| node.to_string());
         Self {
-            hostname: hostname.unwrap_or_else(|| node.to_string()),
+            hostname_shared: Shared::of(&view).contains(&hostname),
+            hostname,
             tasks: tasks.into_iter().map(name).collect(),
             backend,
             node,
@@ -142,10 +146,13 @@ impl LogLane {
             at: line.at,
             task: Some(task),
             task_name: self.tasks.get(&task).cloned().unwrap_or_else(|| task.to_string()),
+            node: self.node,
             node_hostname: self.hostname.clone(),
+            node_hostname_shared: self.hostname_shared,
             stream: stream.to_owned(),
             line: String::from_utf8_lossy(&line.text).into_owned(),
             error: None,
+            missing_tasks: 0,
         }
     }
 
@@ -156,20 +163,17 @@ impl LogLane {
         if std::mem::replace(&mut self.failed, true) {
             return None;
         }
-        let tasks = self.tasks.len();
-        let gap = if self.query.follow { "until it is back" } else { "here" };
         Some(LogEntry {
             at: self.backend.now(),
             task: None,
             task_name: String::new(),
+            node: self.node,
             node_hostname: self.hostname.clone(),
+            node_hostname_shared: self.hostname_shared,
             stream: String::new(),
             line: String::new(),
-            error: Some(format!(
-                "node {} ({}): {error}; lines of {tasks} of its tasks are missing {gap}",
-                self.hostname,
-                self.node.short(),
-            )),
+            error: Some(error.reason.clone()),
+            missing_tasks: u32::try_from(self.tasks.len()).unwrap_or(u32::MAX),
         })
     }
 }

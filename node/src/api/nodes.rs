@@ -27,11 +27,12 @@ const FILTERS: &[&str] =
 /// How often a change without a version is decided anew when the node changed meanwhile.
 const ATTEMPTS: u128 = 8;
 
-fn entry(api: &Api, node: &Node) -> NodeEntry {
+fn entry(api: &Api, read: &Read, node: &Node) -> NodeEntry {
     let consensus = api.backend.consensus();
+    let leader = read.leader(&consensus);
     let this = api.backend.facts().node_id;
     let manager_status = (node.spec.role == Role::Manager).then(|| {
-        if consensus.leader == Some(node.id) {
+        if leader == Some(node.id) {
             ManagerStatus::Leader
         } else if node.id == this || api.backend.heard().contains(&node.id) {
             ManagerStatus::Reachable
@@ -75,7 +76,7 @@ pub(super) async fn list(
     };
     let mut found: Vec<_> = read.view.nodes.values().map(AsRef::as_ref).filter(wanted).collect();
     found.sort_by_key(|node| (&node.description.hostname, node.id));
-    let found: Vec<_> = found.into_iter().map(|node| entry(&api, node)).collect();
+    let found: Vec<_> = found.into_iter().map(|node| entry(&api, &read, node)).collect();
     Ok(read.answer(&found))
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn inspect(
     params.allow(&["stale"])?;
     let this = api.backend.facts().node_id;
     let node = read.found(resolve::node(&read.view, &reference, this))?;
-    Ok(read.answer(&entry(&api, node)))
+    Ok(read.answer(&entry(&api, &read, node)))
 }
 
 /// Changes role, availability and labels of a node. Without a version it is decided anew when the node

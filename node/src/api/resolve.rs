@@ -12,7 +12,7 @@ use swarm_model::service::Service;
 use swarm_model::task::{Slot, Task};
 use swarm_model::view::View;
 
-use super::errors::ApiError;
+use super::errors::{AMBIGUOUS, ApiError};
 
 /// Candidates that an error lists.
 const CANDIDATES_MAX: usize = 8;
@@ -33,6 +33,23 @@ pub(super) fn node<'a>(
     });
     let describe = |node: &&Arc<Node>| format!("{} ({})", node.id, node.description.hostname);
     pick(Kind::Node, reference, [named.collect(), prefixed.collect()], describe)
+}
+
+/// All nodes that `reference` may mean, for filters: those of the name, or of the prefix.
+pub(super) fn nodes(view: &View, reference: &str, this: NodeId) -> Result<Vec<NodeId>, ApiError> {
+    match node(view, reference, this) {
+        Ok(node) => return Ok(vec![node.id]),
+        Err(error) if error.code != AMBIGUOUS => return Err(error),
+        Err(_several) => {}
+    }
+    let ids = |wanted: &dyn Fn(&Node) -> bool| -> Vec<NodeId> {
+        view.nodes.values().filter(|node| wanted(node)).map(|node| node.id).collect()
+    };
+    let named = ids(&|node| node.description.hostname == reference);
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    Ok(ids(&|node| node.id.to_string().starts_with(reference)))
 }
 
 /// The service called `reference`; one that is being removed has no name any more.

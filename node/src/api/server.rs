@@ -55,7 +55,13 @@ impl Server {
     pub async fn run(self, backend: Arc<dyn Backend>, tasks: TaskGroup) {
         let ending = tasks.token();
         let node = backend.facts().node_id;
-        let router = routes::router(Api::new(backend, ending.clone()));
+        let api = Api::new(backend.clone(), ending.clone());
+        let stop = ending.clone();
+        let samples = api.disk_writes.clone().run(backend);
+        tasks.spawn("disk writes", async move {
+            let _stopped = stop.run_until_cancelled(samples).await;
+        });
+        let router = routes::router(api);
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let accept = async {
             while let Ok(slot) = slots.clone().acquire_owned().await {

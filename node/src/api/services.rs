@@ -158,10 +158,9 @@ pub(super) async fn update(
 ) -> Result<Response, ApiError> {
     let version = params.allow(&["version"])?.version()?;
     validate(&spec)?;
-    let id = api.settle(&reference, |view| Ok(resolve::service(view, &reference)?.id)).await?;
-    let op = Op::UpdateService { id, version, spec: Box::new(spec) };
-    let applied = api.propose(&write, op).await?;
-    let answer = with_warnings(&api, written::of(&applied, id)).await;
+    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
+    let op = |id| Op::UpdateService { id, version, spec: Box::new(spec) };
+    let answer = with_warnings(&api, api.change(&write, &reference, find, op).await?).await;
     Ok(answer::json(StatusCode::OK, &answer))
 }
 
@@ -209,7 +208,7 @@ pub(super) async fn remove(
     write: Write,
 ) -> Result<Response, ApiError> {
     params.allow(&[])?;
-    let id = api.settle(&reference, |view| Ok(resolve::service(view, &reference)?.id)).await?;
-    let applied = api.propose(&write, Op::RemoveService { id }).await?;
-    Ok(answer::json(StatusCode::OK, &written::of(&applied, id)))
+    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
+    let op = |id| Op::RemoveService { id };
+    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
 }

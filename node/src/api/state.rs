@@ -1,5 +1,6 @@
 //! What every handler works with: the node, and the ways to change and to read it.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,12 @@ use swarm_model::id::{ID_LEN, NodeId, RequestId};
 use swarm_model::meta::Revision;
 use swarm_model::view::View;
 
-use super::backend::{Applied, Backend, PROPOSE_DEADLINE, ProposeError, ReadError};
+use super::backend::{Applied, Backend, PATIENCE, PROPOSE_DEADLINE, ProposeError, ReadError};
+use super::disk_writes::DiskWrites;
 use super::errors::ApiError;
 use super::request::Write;
+use super::types::Written;
+use super::written;
 
 /// How long a read waits for a majority before it answers from the local replica.
 const READ_PATIENCE: Duration = Duration::from_millis(1800);
@@ -23,7 +27,11 @@ const READ_PATIENCE_LOST: Duration = Duration::from_millis(150);
 const LOST_AFTER: Duration = Duration::from_secs(5);
 /// A leader that was heard as recently as this may simply be in the middle of being replaced, which
 /// takes up to a second on an idle machine and longer on a busy one.
-const ELECTING: Duration = Duration::from_secs(3);
+pub(super) const ELECTING: Duration = Duration::from_secs(3);
+/// What a person waits in all for a change when there is no quorum: the read before it counts, too.
+const WRITE_BUDGET: Duration = Duration::from_secs(9);
+/// The least that a change is tried, however long the leader has been silent.
+const WRITE_LEAST: Duration = Duration::from_secs(2);
 /// Pause before a barrier that failed early is tried again.
 const BARRIER_PAUSE: Duration = Duration::from_millis(25);
 /// How long an answer waits for the local replica to show what was just changed.
@@ -36,11 +44,13 @@ pub(super) struct Api {
     pub(super) backend: Arc<dyn Backend>,
     /// Cancelled when the daemon ends: streams end, too.
     pub(super) ending: CancellationToken,
+    /// How much this daemon writes.
+    pub(super) disk_writes: DiskWrites,
 }
 
 impl Api {
     pub(super) fn new(backend: Arc<dyn Backend>, ending: CancellationToken) -> Self {
-        Self { backend, ending }
+        Self { backend, ending, disk_writes: DiskWrites::default() }
     }
 
     /// Proposes a change on behalf of `write`.
@@ -55,7 +65,9 @@ impl Api {
         request: RequestId,
         op: Op,
     ) -> Result<Applied, ProposeError> {
-        let proposal = self.backend.propose(write.caller.clone(), request, op);
+        let silence = self.backend.consensus().leader_silent.unwrap_or_default();
+        let patience = patience(silence);
+        let proposal = self.backend.propose_within(write.caller.clone(), request, op, patience);
         match timeout_at(write.deadline, proposal).await {
             Ok(result) => result,
             Err(_elapsed) => {
@@ -135,6 +147,19 @@ impl Api {
         })
     }
 
+    /// Finds what `reference` means and has it changed: what updates and removals have in common.
+    pub(super) async fn change<T: Copy + Display>(
+        &self,
+        write: &Write,
+        reference: &str,
+        find: impl Fn(&View) -> Result<T, ApiError>,
+        op: impl FnOnce(T) -> Op,
+    ) -> Result<Written, ApiError> {
+        let id = self.settle(reference, find).await?;
+        let applied = self.propose(write, op(id)).await?;
+        Ok(written::of(&applied, id))
+    }
+
     /// The local view once it shows `revision`; an older one when that takes too long.
     pub(super) async fn view_at(&self, revision: Revision) -> Arc<View> {
         let mut views = self.backend.views();
@@ -144,7 +169,35 @@ impl Api {
     }
 }
 
+/// How long a change is tried when the leader has been silent for `silence`: whoever asks has waited
+/// through that already, with the reads that came before.
+fn patience(silence: Duration) -> Duration {
+    WRITE_BUDGET.saturating_sub(silence).clamp(WRITE_LEAST, PATIENCE)
+}
+
 /// When a write that starts now has to be answered.
 pub(super) fn write_deadline() -> Instant {
     Instant::now() + PROPOSE_DEADLINE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A read that finds no quorum waits for one, longer while an election may be going on.
+    #[test]
+    fn a_read_and_the_change_after_it_take_less_than_ten_seconds_together() {
+        for millis in (0..20_000).step_by(100) {
+            let mut silence = Duration::from_millis(millis);
+            let began = silence;
+            silence += if silence > LOST_AFTER { READ_PATIENCE_LOST } else { READ_PATIENCE };
+            if silence < ELECTING {
+                silence += READ_PATIENCE;
+            }
+            let all = silence - began + patience(silence);
+            assert!(all <= Duration::from_millis(9_200), "{began:?}: {all:?}");
+        }
+        assert_eq!(patience(Duration::ZERO), PATIENCE);
+        assert_eq!(patience(Duration::from_secs(60)), WRITE_LEAST);
+    }
 }

@@ -10,17 +10,20 @@ use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
+use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::{Filters, Words};
+use super::hostnames::Shared;
 use super::request::Params;
 use super::resolve;
 use super::state::Api;
-use super::types::{ErrorBody, TaskEntry};
+use super::types::{ErrorBody, Outlook, TaskEntry};
 
-/// Filters of the list; `name` and `id` match prefixes, `service` and `node` are references.
+/// Filters of the list; `name` and `id` match prefixes, `service` and `node` are references; a `node`
+/// that means several takes all of them.
 const FILTERS: &[&str] = &["desired-state", "id", "label", "name", "node", "service"];
 
 /// How lists show a task: `web.1`, or `agent.NODE` for a global service.
@@ -35,15 +38,43 @@ fn name_in(service: &Service, task: &Task) -> String {
     format!("{}.{}", service.spec.name, task.slot)
 }
 
-fn entry(view: &View, task: &Task) -> TaskEntry {
+/// How a task ended, in words; empty when it did not, or nobody saw how.
+pub(super) fn end(task: &Task) -> String {
+    if !task.status.error.is_empty() {
+        return task.status.error.clone();
+    }
+    match task.status.exit.map(|exit| (exit.code, exit.signal)) {
+        Some((Some(code), _)) => format!("exit code {code}"),
+        Some((None, Some(signal))) => format!("ended by signal {signal}"),
+        Some((None, None)) | None => String::new(),
+    }
+}
+
+fn entry(view: &View, shared: &Shared<'_>, now: Timestamp, task: &Task) -> TaskEntry {
     let service = view.services.get(&task.service);
     let node = task.node.and_then(|id| view.nodes.get(&id));
+    let hostname = node.map_or("", |node| node.description.hostname.as_str());
+    let mut task = task.clone();
+    let (outlook, note, next_attempt_at) = match swarm_control::outlook(view, &task, now) {
+        swarm_control::Outlook::Open => (Outlook::Open, String::new(), None),
+        swarm_control::Outlook::Waits { until, reason } => (Outlook::Waits, reason, Some(until)),
+        swarm_control::Outlook::Done => (Outlook::Done, String::new(), None),
+        swarm_control::Outlook::GivenUp { reason } => (Outlook::GivenUp, reason, None),
+    };
+    if matches!(outlook, Outlook::Done | Outlook::GivenUp) {
+        // The state keeps Running: that is how a leader knows that nobody asked it to end.
+        task.desired = DesiredState::Shutdown;
+    }
     TaskEntry {
-        task: task.clone(),
-        name: name(view, task),
+        name: name(view, &task),
         service_name: service.map_or_else(String::new, |service| service.spec.name.to_string()),
-        node_hostname: node.map_or_else(String::new, |node| node.description.hostname.clone()),
+        node_hostname: hostname.to_owned(),
+        node_hostname_shared: shared.contains(hostname),
+        outlook,
+        note,
+        next_attempt_at,
         current: service.is_some_and(|it| it.template_version == task.template_version),
+        task,
     }
 }
 
@@ -91,9 +122,11 @@ pub(super) async fn list(
         .iter()
         .map(|word| desired(word))
         .collect::<Result<_, _>>()?;
-    let node = |reference: &String| resolve::node(view, reference, this).map(|node| node.id);
-    let nodes: Words<Option<NodeId>> =
-        filters.values("node").iter().map(|word| node(word).map(Some)).collect::<Result<_, _>>()?;
+    let mut nodes = Vec::new();
+    for reference in filters.values("node") {
+        nodes.extend(resolve::nodes(view, reference, this)?.into_iter().map(Some));
+    }
+    let nodes: Words<Option<NodeId>> = nodes.into_iter().collect();
     let services = read.found(services(view, &filters))?;
     let candidates: Vec<&Arc<Task>> = if services.is_empty() {
         view.tasks.values().collect()
@@ -101,14 +134,14 @@ pub(super) async fn list(
         services.iter().flat_map(|id| view.tasks_of(*id)).collect()
     };
     let wanted = |task: &&&Arc<Task>| {
-        states.admit(&task.desired)
-            && nodes.admit(&task.node)
+        nodes.admit(&task.node)
             && filters.prefix("id", &task.id.to_string())
             && (filters.values("name").is_empty() || filters.prefix("name", &name(view, task)))
             && (filters.values("label").is_empty() || labelled(view, &filters, task))
     };
-    let mut found: Vec<_> =
-        candidates.iter().filter(wanted).map(|task| entry(view, task)).collect();
+    let (shared, now) = (Shared::of(view), api.backend.now());
+    let found = candidates.iter().filter(wanted).map(|task| entry(view, &shared, now, task));
+    let mut found: Vec<_> = found.filter(|entry| states.admit(&entry.task.desired)).collect();
     found.sort_by(|a, b| {
         let place = |entry: &TaskEntry| (entry.task.service, entry.task.slot);
         let age = |entry: &TaskEntry| (entry.task.meta.created_at, entry.task.id);
@@ -131,11 +164,12 @@ fn labelled(view: &View, filters: &Filters, task: &Task) -> bool {
     responses((status = 200, description = "the task", body = TaskEntry),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn inspect(
+    State(api): State<Api>,
     Path(reference): Path<String>,
     params: Params,
     read: Read,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
     let task = read.found(resolve::task(&read.view, &reference))?;
-    Ok(read.answer(&entry(&read.view, task)))
+    Ok(read.answer(&entry(&read.view, &Shared::of(&read.view), api.backend.now(), task)))
 }

@@ -140,11 +140,15 @@ pub struct ClusterStatus {
     pub nodes_ready: u32,
     /// Nodes lost.
     pub nodes_down: u32,
+    /// Nodes of which nobody can say: not heard yet, or silent while there is no quorum.
+    #[serde(default)]
+    pub nodes_unknown: u32,
     /// Services in all.
     pub services: u32,
     /// Those short of tasks.
     pub services_short: Vec<ShortService>,
-    /// Disk writes of this node, scaled to a day; `None` while the daemon is too young to tell.
+    /// Disk writes of this node in the last hour, scaled to a day; `None` while the daemon is too
+    /// young to tell.
     pub disk_bytes_per_day: Option<u64>,
 }
 
@@ -214,7 +218,21 @@ pub struct ServiceCounts {
     pub updated_tasks: u32,
 }
 
-/// A task as the API shows it.
+/// What is still to come for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub enum Outlook {
+    /// Nothing out of the ordinary.
+    #[default]
+    Open,
+    /// It stands for one that ended, and starts only later.
+    Waits,
+    /// It ended as it should, and nothing follows.
+    Done,
+    /// It ended though it should run, and nothing follows until its service is updated.
+    GivenUp,
+}
+
+/// A task as the API shows it. What nothing follows is shown as wanted `Shutdown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct TaskEntry {
@@ -227,8 +245,36 @@ pub struct TaskEntry {
     pub service_name: String,
     /// Its node's host name; empty while it has none.
     pub node_hostname: String,
+    /// Whether other nodes are called the same, so that only the id tells.
+    #[serde(default)]
+    pub node_hostname_shared: bool,
+    /// What is still to come for it.
+    #[serde(default)]
+    pub outlook: Outlook,
+    /// The same in words: how the task before it ended, or why nothing follows; empty when there is
+    /// nothing to say.
+    #[serde(default)]
+    pub note: String,
+    /// When it starts, while it waits for that.
+    #[serde(default)]
+    pub next_attempt_at: Option<Timestamp>,
     /// Whether it was made from the service's current template.
     pub current: bool,
+}
+
+impl TaskEntry {
+    /// Where it is, in words; with the node's id where the host name alone does not tell.
+    pub fn place(&self) -> String {
+        place(&self.node_hostname, self.task.node.filter(|_| self.node_hostname_shared))
+    }
+}
+
+/// A node in words.
+fn place(hostname: &str, shared_by: Option<NodeId>) -> String {
+    match shared_by {
+        Some(id) => format!("{hostname} ({})", id.short()),
+        None => hostname.to_owned(),
+    }
 }
 
 /// A config as the API shows it: data and all.
@@ -280,13 +326,29 @@ pub struct LogEntry {
     /// The task's name.
     pub task_name: String,
     /// The node.
+    #[serde(rename = "NodeID", default)]
+    pub node: NodeId,
+    /// Its host name.
     pub node_hostname: String,
+    /// Whether other nodes are called the same.
+    #[serde(default)]
+    pub node_hostname_shared: bool,
     /// `stdout` or `stderr`.
     pub stream: String,
     /// The line, without its end; bytes that are no UTF-8 are replaced.
     pub line: String,
-    /// Set instead of a line: what could not be read, and why.
+    /// Set instead of a line: why lines of the node cannot be read.
     pub error: Option<String>,
+    /// With an error: of so many of its tasks.
+    #[serde(default)]
+    pub missing_tasks: u32,
+}
+
+impl LogEntry {
+    /// The node in words; with its id where the host name alone does not tell.
+    pub fn place(&self) -> String {
+        place(&self.node_hostname, self.node_hostname_shared.then_some(self.node))
+    }
 }
 
 /// One event.

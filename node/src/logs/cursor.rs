@@ -2,6 +2,7 @@
 //!
 //! Synchronous; asking again later is the query's work.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,6 +33,32 @@ impl Filter {
     }
 }
 
+/// A place behind which a cursor does not read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// The last segment that counts.
+    sequence: u64,
+    /// Bytes of it (not compressed) that count.
+    length: u64,
+}
+
+impl End {
+    /// The end of what is in the ring now.
+    pub(super) fn of(dir: &Path) -> io::Result<Self> {
+        let Some(newest) = ring::segments(dir)?.last().copied() else {
+            return Ok(Self { sequence: 0, length: 0 });
+        };
+        let length = match std::fs::metadata(newest.path(dir)) {
+            Ok(found) if !newest.packed => found.len(),
+            // Complete: all of it counts.
+            Ok(_) => u64::MAX,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => u64::MAX,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { sequence: newest.sequence, length })
+    }
+}
+
 /// What is behind the lines that a call gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
@@ -52,6 +79,10 @@ enum Source {
 pub(super) struct Cursor {
     dir: PathBuf,
     filter: Filter,
+    /// Where to stop, when not at what is written meanwhile.
+    end: Option<End>,
+    /// Bytes read of the segment.
+    offset: u64,
     /// Matching lines still to be passed over.
     skip: usize,
     /// The segment being read, or the last one read.
@@ -68,10 +99,12 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// At the ring's oldest line.
-    pub(super) fn at_start(dir: PathBuf, filter: Filter) -> Self {
+    pub(super) fn at_start(dir: PathBuf, filter: Filter, end: Option<End>) -> Self {
         Self {
             dir,
             filter,
+            end,
+            offset: 0,
             skip: 0,
             sequence: 0,
             source: None,
@@ -84,34 +117,47 @@ impl Cursor {
 
     /// Before the last `count` lines that `filter` admits. Counts first, so that memory does not
     /// grow with `count`.
-    pub(super) fn at_tail(dir: PathBuf, filter: Filter, count: usize) -> io::Result<Self> {
+    pub(super) fn at_tail(
+        dir: PathBuf,
+        filter: Filter,
+        count: usize,
+        end: Option<End>,
+    ) -> io::Result<Self> {
         let (mut total, mut skip, mut sequence) = (0, 0, 0);
-        for segment in ring::segments(&dir)?.into_iter().rev() {
-            total += count_lines(&dir, filter, segment)?;
+        let counts = |segment: &Segment| end.is_none_or(|end| segment.sequence <= end.sequence);
+        for segment in ring::segments(&dir)?.into_iter().rev().filter(counts) {
+            total += count_lines(&dir, filter, segment, end)?;
             sequence = segment.sequence - 1;
             if total >= count {
                 skip = total - count;
                 break;
             }
         }
-        Ok(Self { skip, sequence, ..Self::at_start(dir, filter) })
+        Ok(Self { skip, sequence, ..Self::at_start(dir, filter, end) })
     }
 
     /// Appends the next lines to `lines`, at most about a chunk's worth.
     pub(super) fn read(&mut self, lines: &mut VecDeque<LogLine>) -> io::Result<Ahead> {
+        let left = self.left();
+        if left == 0 {
+            return Ok(Ahead::End);
+        }
         if self.source.is_none() {
             let ended = ring::has_ended(&self.dir);
             if !self.open_next()? {
                 return Ok(if ended { Ahead::End } else { Ahead::Wait });
             }
         }
+        let most = usize::try_from(self.left()).unwrap_or(usize::MAX).min(self.chunk.len());
+        let chunk = &mut self.chunk[..most];
         let read = match self.source.as_mut() {
-            Some(Source::Plain(file)) => file.read(&mut self.chunk)?,
+            Some(Source::Plain(file)) => file.read(chunk)?,
             // A compressed file that is damaged ends early; what follows it is still good.
-            Some(Source::Packed(packed)) => packed.read(&mut self.chunk).unwrap_or(0),
+            Some(Source::Packed(packed)) => packed.read(chunk).unwrap_or(0),
             None => 0,
         };
         if read > 0 {
+            self.offset += u64::try_from(read).unwrap_or(u64::MAX);
             let chunk = std::mem::take(&mut self.chunk);
             self.take(&chunk[..read], lines);
             self.chunk = chunk;
@@ -129,6 +175,20 @@ impl Cursor {
         Ok(if self.sealed { Ahead::More } else { Ahead::Wait })
     }
 
+    /// Bytes of the segment that still count; 0 at the end of all that does.
+    fn left(&self) -> u64 {
+        match self.end {
+            None => u64::MAX,
+            Some(end) => match self.sequence.cmp(&end.sequence) {
+                Ordering::Less => u64::MAX,
+                // Read to its end, and let go.
+                Ordering::Equal if self.source.is_none() => 0,
+                Ordering::Equal => end.length.saturating_sub(self.offset),
+                Ordering::Greater => 0,
+            },
+        }
+    }
+
     /// Opens the segment behind this one, or the oldest that is still there.
     fn open_next(&mut self) -> io::Result<bool> {
         for segment in ring::segments(&self.dir)? {
@@ -138,6 +198,7 @@ impl Cursor {
             if let Some(source) = open(&self.dir, segment)? {
                 self.sealed = segment.packed;
                 (self.sequence, self.source) = (segment.sequence, Some(source));
+                self.offset = 0;
                 return Ok(true);
             }
         }
@@ -191,16 +252,24 @@ fn open(dir: &Path, segment: Segment) -> io::Result<Option<Source>> {
     Ok(None)
 }
 
-fn count_lines(dir: &Path, filter: Filter, segment: Segment) -> io::Result<usize> {
+fn count_lines(
+    dir: &Path,
+    filter: Filter,
+    segment: Segment,
+    end: Option<End>,
+) -> io::Result<usize> {
     let Some(source) = open(dir, segment)? else { return Ok(0) };
-    let mut cursor = Cursor::at_start(dir.to_owned(), filter);
+    let mut cursor = Cursor::at_start(dir.to_owned(), filter, end);
     // Sealed: its end now is the end of counting.
     (cursor.sequence, cursor.source, cursor.sealed) = (segment.sequence, Some(source), true);
     let (mut lines, mut total) = (VecDeque::new(), 0);
     while cursor.source.is_some() {
-        cursor.read(&mut lines)?;
+        let ahead = cursor.read(&mut lines)?;
         total += lines.len();
         lines.clear();
+        if ahead == Ahead::End {
+            break;
+        }
     }
     Ok(total)
 }

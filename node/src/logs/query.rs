@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use swarm_model::units::Timestamp;
 
-use super::cursor::{Ahead, Cursor, Filter};
+use super::cursor::{Ahead, Cursor, End, Filter};
 use super::line::LogLine;
 use super::store::{Error, blocking};
 
@@ -78,11 +78,13 @@ impl Reader {
     }
 
     fn begin(&self) -> std::io::Result<Cursor> {
-        let LogQuery { since, until, tail, .. } = self.query;
+        let LogQuery { since, until, tail, follow } = self.query;
         let filter = Filter { since, until };
+        // Who does not follow gets what is there now, not what is written while it is read.
+        let end = if follow { None } else { Some(End::of(&self.dir)?) };
         match tail {
-            Some(count) => Cursor::at_tail(self.dir.clone(), filter, count),
-            None => Ok(Cursor::at_start(self.dir.clone(), filter)),
+            Some(count) => Cursor::at_tail(self.dir.clone(), filter, count, end),
+            None => Ok(Cursor::at_start(self.dir.clone(), filter, end)),
         }
     }
 }

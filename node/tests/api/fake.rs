@@ -59,6 +59,8 @@ pub(crate) struct Fake {
     rings: watch::Sender<Rings>,
     nodes: BTreeSet<NodeId>,
     quorum: AtomicBool,
+    /// Who is believed to lead without quorum.
+    lost_leader: Mutex<Option<NodeId>>,
     silent_ms: AtomicU64,
     drawn: AtomicU64,
     /// Milliseconds since the epoch.
@@ -73,6 +75,7 @@ impl Fake {
             rings: watch::Sender::default(),
             nodes: (1..=nodes).map(node_id).collect(),
             quorum: AtomicBool::new(true),
+            lost_leader: Mutex::default(),
             silent_ms: AtomicU64::new(4321),
             drawn: AtomicU64::new(0),
             clock: AtomicU64::new(1_000_000),
@@ -129,6 +132,25 @@ impl Fake {
 
     pub(crate) fn set_silence(&self, silence: Duration) {
         self.silent_ms.store(u64::try_from(silence.as_millis()).unwrap(), SeqCst);
+    }
+
+    /// Without quorum, the node goes on to believe that this one leads.
+    pub(crate) fn keep_leader(&self, leader: NodeId) {
+        *self.lost_leader.lock().unwrap() = Some(leader);
+    }
+
+    /// Gives a node another host name.
+    pub(crate) fn rename(&self, id: NodeId, hostname: &str) {
+        let node = self.view().nodes.get(&id).unwrap().clone();
+        self.must(Op::DescribeNode {
+            id,
+            incarnation: node.status.incarnation,
+            description: NodeDescription {
+                hostname: hostname.to_owned(),
+                ..node.description.clone()
+            },
+            addr: node.status.addr.clone(),
+        });
     }
 
     /// Whether the others answer.
@@ -242,7 +264,10 @@ impl Backend for Fake {
     fn consensus(&self) -> Consensus {
         let quorum = self.quorum.load(SeqCst);
         Consensus {
-            leader: quorum.then_some(node_id(1)),
+            leader: match quorum {
+                true => Some(node_id(1)),
+                false => *self.lost_leader.lock().unwrap(),
+            },
             term: TERM,
             voters: self.nodes.clone(),
             learners: BTreeSet::new(),
@@ -265,15 +290,16 @@ impl Backend for Fake {
         async { self.nodes.iter().map(|node| (*node, 0)).collect() }.boxed()
     }
 
-    fn propose(
+    fn propose_within(
         &self,
         caller: Actor,
         request: RequestId,
         op: Op,
+        patience: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
         async move {
             if !self.quorum.load(SeqCst) {
-                let waited = Duration::from_secs(10);
+                let waited = patience;
                 return Err(ProposeError::NoQuorum { waited, may_apply: false });
             }
             let (revision, outcome) = self.apply(Some(request), caller, op);

@@ -6,6 +6,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::Fixture;
+use crate::fake::node_id;
+use crate::services::spec;
 
 #[tokio::test]
 async fn reads_are_marked_stale_within_two_seconds_and_fresh_again_later() {
@@ -75,12 +77,44 @@ async fn the_status_tells_quorum_from_none() {
     assert_eq!((&status["Quorum"], &status["VotersReachable"]), (&json!(true), &json!(3)));
     assert_eq!(status["Replicas"][2]["Lag"], 0);
     assert_eq!(status["Info"]["Leader"], status["Info"]["NodeID"]);
-    assert_eq!(status["DiskBytesPerDay"], 1000 * 24 * 3600 / 1000);
+    assert_eq!(status["DiskBytesPerDay"], json!(null), "the daemon is too young to tell");
+    it.backend.set_reachable(node_id(3), false);
+    let status = it.client.get("/v1/status").await.body;
+    assert_eq!(status["Replicas"][2]["Lag"], json!(null), "of a silent one nobody knows");
+    it.backend.set_reachable(node_id(3), true);
     it.backend.set_quorum(false);
     let status = it.client.get("/v1/status").await.body;
     assert_eq!((&status["Quorum"], &status["VotersReachable"]), (&json!(false), &json!(1)));
     assert_eq!(status["Replicas"][2]["Lag"], json!(null));
     assert_eq!(status["Info"]["Leader"], json!(null));
+}
+
+/// Nobody notes who falls silent then: the node's own gossip stands in.
+#[tokio::test]
+async fn without_quorum_nobody_leads_and_only_who_is_heard_is_ready() {
+    let it = Fixture::new(3);
+    it.client.post("/v1/services/create", &spec("web", json!({"Global": {}}))).await;
+    let all = ["/Status/Reachability", "/ManagerStatus"];
+    let shown = async || {
+        let nodes = it.client.get("/v1/nodes").await;
+        all.map(|column| nodes.column(column))
+    };
+    assert_eq!(shown().await[0], ["ready", "ready", "ready"]);
+    it.backend.keep_leader(node_id(2));
+    it.backend.set_quorum(false);
+    assert_eq!(
+        shown().await,
+        [["ready", "unknown", "unknown"], ["Reachable", "Unreachable", "Unreachable"]]
+    );
+    let status = it.client.get("/v1/status").await.body;
+    assert_eq!((&status["NodesReady"], &status["NodesUnknown"]), (&json!(1), &json!(2)));
+    assert_eq!(status["Info"]["Leader"], json!(null));
+    let explained = it.client.get("/v1/services/web/explain").await;
+    let refusals = &explained.body["Nodes"][2]["Refusals"];
+    assert_eq!(refusals, &json!(["not heard from"]), "{explained:?}");
+    // Asked for what the node knows, it says the same once the leader has been silent for long.
+    let nodes = it.client.get("/v1/nodes?stale=true").await;
+    assert_eq!(nodes.column("/Status/Reachability"), ["ready", "unknown", "unknown"]);
 }
 
 impl Fixture {

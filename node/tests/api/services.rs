@@ -79,7 +79,10 @@ async fn tasks_are_listed_by_slot_newest_first_and_filtered() {
         it.client.get("/v1/tasks?filters=%7B%22service%22:[%22web%22],%22node%22:[%22n2%22]%7D");
     assert_eq!(of_web.await.column("/Name"), ["web.2"]);
     let unknown = it.client.get("/v1/tasks?filters=%7B%22service%22:[%22nope%22]%7D").await;
-    assert_eq!((unknown.status, unknown.message()), (404, "service nope not found"));
+    assert_eq!(
+        (unknown.status, unknown.message()),
+        (404, "service nope not found: see `swarm service ls`")
+    );
     let bad = it.client.get("/v1/tasks?filters=%7B%22desired-state%22:[%22up%22]%7D").await;
     assert!(bad.message().contains("ready, running, shutdown, remove"), "{bad:?}");
     let in_slot = it.client.get("/v1/tasks/web.1").await.body;
@@ -133,4 +136,62 @@ async fn wrong_specs_name_the_field() {
     let mode = spec("web", json!({"Global": {}}));
     let changed = it.client.post("/v1/services/web/update", &mode).await;
     assert!(changed.message().contains("keeps its mode"), "{changed:?}");
+}
+
+/// A service of one task on n1, whose program ended like this.
+async fn ended(policy: Value, state: ObservedState) -> Fixture {
+    let it = Fixture::new(1);
+    let mut once = replicated("once", 1);
+    once["TaskTemplate"]["RestartPolicy"] = policy;
+    it.client.post("/v1/services/create", &once).await;
+    let task = it.backend.start_task(1, "once", Slot::Replica(1), node_id(1));
+    it.backend.report(task, state);
+    it
+}
+
+#[tokio::test]
+async fn a_task_that_nothing_restarts_says_so_everywhere() {
+    let reason = "not restarted: its restarts are used up (at most 0)";
+    let it = ended(json!({"MaxAttempts": 0}), ObservedState::Failed).await;
+    let task = &it.client.get("/v1/tasks").await.body[0];
+    assert_eq!((&task["Outlook"], &task["Note"]), (&json!("GivenUp"), &json!(reason)));
+    assert_eq!(task["Desired"], it.client.get("/v1/tasks/once.1").await.body["Desired"]);
+    let listed = async |state: &str| {
+        let filters = format!("%7B%22desired-state%22:[%22{state}%22]%7D");
+        it.client.get(&format!("/v1/tasks?filters={filters}")).await.column("/Outlook")
+    };
+    assert_eq!(listed("shutdown").await, ["GivenUp"]);
+    assert_eq!(listed("running").await, [""; 0]);
+    let short = &it.client.get("/v1/status").await.body["ServicesShort"][0];
+    assert_eq!(short["Reason"], reason);
+    let explained = it.client.get("/v1/services/once/explain").await.body;
+    assert_eq!(explained["Waiting"][0]["Reason"], reason);
+}
+
+#[tokio::test]
+async fn a_task_that_has_done_its_work_is_done() {
+    let it = ended(json!({"Condition": "on-failure"}), ObservedState::Complete).await;
+    let task = &it.client.get("/v1/tasks").await.body[0];
+    assert_eq!((&task["Outlook"], &task["Note"]), (&json!("Done"), &json!("")));
+}
+
+#[tokio::test]
+async fn nodes_of_one_name_are_told_apart_and_filtered_together() {
+    let it = Fixture::new(3);
+    it.client.post("/v1/services/create", &replicated("web", 3)).await;
+    for number in [1, 2, 3] {
+        let slot = Slot::Replica(u32::try_from(number).unwrap());
+        it.backend.start_task(number, "web", slot, node_id(number));
+    }
+    it.backend.rename(node_id(1), "vm");
+    it.backend.rename(node_id(2), "vm");
+    let tasks = it.client.get("/v1/tasks").await;
+    assert_eq!(tasks.column("/NodeHostname"), ["vm", "vm", "n3"]);
+    let shared = tasks.body.as_array().unwrap().iter().map(|task| &task["NodeHostnameShared"]);
+    assert_eq!(shared.collect::<Vec<_>>(), [true, true, false]);
+    let on_vm = it.client.get("/v1/tasks?filters=%7B%22node%22:[%22vm%22]%7D").await;
+    assert_eq!(on_vm.column("/Name"), ["web.1", "web.2"]);
+    let nowhere = it.client.get("/v1/tasks?filters=%7B%22node%22:[%22pc%22]%7D").await;
+    assert_eq!(nowhere.code(), "not_found");
+    assert!(nowhere.message().ends_with("see `swarm node ls`"), "{nowhere:?}");
 }

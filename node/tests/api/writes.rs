@@ -34,7 +34,7 @@ async fn a_config_lives_from_create_to_remove() {
     assert_eq!(it.client.delete("/v1/configs/site").await.status, 200);
     let gone = it.client.get("/v1/configs/site").await;
     assert_eq!((gone.status, gone.code()), (404, "not_found"));
-    assert_eq!(gone.message(), "config site not found");
+    assert_eq!(gone.message(), "config site not found: see `swarm config ls`");
 }
 
 #[tokio::test]

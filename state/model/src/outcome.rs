@@ -50,6 +50,20 @@ pub enum Kind {
     Token,
 }
 
+impl Kind {
+    /// What to do when one is not found, as the end of a sentence.
+    fn where_to_look(self) -> &'static str {
+        match self {
+            Self::Node => ": see `swarm node ls`",
+            Self::Service => ": see `swarm service ls`",
+            Self::Task => ": see `swarm service ps SERVICE`",
+            Self::Config => ": see `swarm config ls`",
+            Self::Token => ": see `swarm join-token`",
+            Self::Cluster => ": see `swarm status`",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -67,7 +81,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Rejection {
     /// No such object.
-    #[error("{kind} {reference} not found")]
+    #[error("{kind} {reference} not found{}", kind.where_to_look())]
     NotFound {
         /// Its kind.
         kind: Kind,

@@ -6,9 +6,9 @@ use swarm_node::api::types::Written;
 
 use super::{path, read};
 use crate::client::Client;
+use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
-use crate::output::line;
-use crate::parse::key_value;
+use crate::output;
 
 /// Store a new version of a config
 ///
@@ -22,12 +22,8 @@ pub(crate) struct Update {
     config: String,
     /// The new content, at most 1000 KiB; - is stdin; absent keeps it
     file: Option<String>,
-    /// Set a label; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value::label)]
-    label_add: Vec<(String, String)>,
-    /// Remove a label; may be repeated
-    #[arg(long, value_name = "KEY")]
-    label_rm: Vec<String>,
+    #[command(flatten)]
+    labels: LabelChanges,
 }
 
 impl Update {
@@ -36,20 +32,26 @@ impl Update {
     /// # Errors
     /// When the file cannot be read, or somebody else changed the config meanwhile.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
-        if self.file.is_none() && self.label_add.is_empty() && self.label_rm.is_empty() {
+        if self.file.is_none() && self.labels.is_empty() {
             return Err(Failure::usage(
                 "nothing to change: name a FILE, --label-add or --label-rm",
             ));
         }
         let Config { id, meta, mut spec } = client.get(&path(&self.config), &[]).await?;
+        let old = spec.clone();
         if let Some(file) = &self.file {
             spec.data = read(file)?.into();
         }
-        spec.labels.retain(|key, _| !self.label_rm.contains(key));
-        spec.labels.extend(self.label_add);
+        for warning in self.labels.apply(&mut spec.labels) {
+            output::warning(&warning);
+        }
+        if spec == old {
+            output::note(&format!("config {} is like that already", self.config));
+            return output::line(&self.config);
+        }
         let version = meta.version.to_string();
         let target = format!("{}/update", path(&id.to_string()));
         let _written: Written = client.post(&target, &[("version", &version)], &spec).await?;
-        line(&self.config)
+        output::line(&self.config)
     }
 }

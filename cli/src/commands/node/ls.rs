@@ -11,8 +11,8 @@ use crate::output::list::{self, Column, Cut, ListOptions, Row};
 
 /// List the nodes
 ///
-/// The node that answers is marked with a star. Filters: id, name, label, node.label, role,
-/// availability.
+/// The node that answers is marked with a star. Filters: id, name, label (of both kinds), node.label,
+/// engine.label, role, availability, membership (all are accepted).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm node ls\n  \

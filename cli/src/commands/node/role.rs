@@ -36,8 +36,10 @@ pub(crate) struct Demote {
 pub(super) async fn set(client: &Client, nodes: &[String], role: Role) -> Result<(), Failure> {
     for_each(nodes, async |node| {
         let update = NodeUpdate { role: Some(role), ..NodeUpdate::default() };
-        change(client, &node, &update).await?;
-        line(&format!("Node {node} is a {role} now."))
+        let change = change(client, &node, &update).await?;
+        let (id, name) = (change.before.id, change.before.description.hostname);
+        let word = if change.changed { "now" } else { "already" };
+        line(&format!("Node {id} ({name}) is a {role} {word}."))
     })
     .await
 }

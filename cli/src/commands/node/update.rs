@@ -8,9 +8,10 @@ use swarm_node::api::types::NodeUpdate;
 
 use super::change;
 use crate::client::Client;
+use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
-use crate::output::line;
-use crate::parse::{duration, key_value};
+use crate::output::{line, note};
+use crate::parse::duration;
 
 /// Change a node's availability, role or labels
 ///
@@ -31,16 +32,12 @@ pub(crate) struct Update {
     /// worker or manager
     #[arg(long, value_name = "WORD")]
     role: Option<Role>,
-    /// Set a label; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value::label)]
-    label_add: Vec<(String, String)>,
-    /// Remove a label; may be repeated
-    #[arg(long, value_name = "KEY")]
-    label_rm: Vec<String>,
+    #[command(flatten)]
+    labels: LabelChanges,
 }
 
 impl Update {
-    /// Changes the node and shows what was named.
+    /// Changes the node and shows its id.
     ///
     /// # Errors
     /// What the node refused: not found, changed meanwhile, the last manager.
@@ -51,14 +48,17 @@ impl Update {
         let update = NodeUpdate {
             role: self.role,
             availability: self.availability,
-            labels_add: self.label_add.into_iter().collect(),
-            labels_remove: self.label_rm,
+            labels_add: self.labels.label_add.into_iter().collect(),
+            labels_remove: self.labels.label_rm,
             drain_deadline_ms: self.deadline.map(duration::millis),
         };
         if update == NodeUpdate::default() {
             return Err(Failure::usage("nothing to change: see `swarm node update --help`"));
         }
-        change(client, &self.node, &update).await?;
-        line(&self.node)
+        let change = change(client, &self.node, &update).await?;
+        if !change.changed {
+            note(&format!("node {} is like that already", self.node));
+        }
+        line(&change.before.id.to_string())
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use swarm_model::id::TaskId;
 use swarm_model::restart::RestartCondition;
 use swarm_model::service::ServiceMode;
+use swarm_model::task::ExitStatus;
 use swarm_model::task_state::{DesiredState, ObservedState};
-use swarm_node::api::types::{ServiceEntry, TaskEntry};
+use swarm_model::units::Timestamp;
+use swarm_node::api::types::{Outlook, ServiceEntry, TaskEntry};
 use tokio::time::Instant;
 
 /// How long a global service may have no task at all until that is taken as its wish.
@@ -29,6 +31,8 @@ pub(super) enum Verdict {
         desired: usize,
         /// Why tasks do not run: one line a task that says something.
         reasons: Vec<String>,
+        /// When the next task starts that waits for a time.
+        next: Option<Timestamp>,
     },
     /// It never will by itself.
     Stuck(String),
@@ -57,15 +61,15 @@ impl Convergence {
     ) -> Verdict {
         let began = *self.began.get_or_insert(now);
         let condition = service.service.spec.task_template.restart_policy.condition;
-        let is_wanted = |entry: &&TaskEntry| entry.task.desired <= DesiredState::Running;
+        let is_wanted = |entry: &&TaskEntry| {
+            let ended = matches!(entry.outlook, Outlook::Done | Outlook::GivenUp);
+            ended || entry.task.desired <= DesiredState::Running
+        };
         let wanted: Vec<_> = tasks.iter().filter(is_wanted).collect();
         let runs = |entry: &&&TaskEntry| {
             entry.current && entry.task.status.state == ObservedState::Running
         };
-        let is_done = |entry: &&&TaskEntry| {
-            let done = entry.task.status.state == ObservedState::Complete;
-            entry.current && done && condition != RestartCondition::Any
-        };
+        let is_done = |entry: &&&TaskEntry| entry.current && entry.outlook == Outlook::Done;
         let running: Vec<_> = wanted.iter().filter(runs).map(|entry| entry.task.id).collect();
         let done = wanted.iter().filter(is_done).count();
         let old = wanted.iter().filter(|entry| !entry.current && entry.task.is_active()).count();
@@ -86,59 +90,53 @@ impl Convergence {
         if there == desired && old == 0 && settled && known {
             return Verdict::Converged { tasks: there };
         }
-        if let Some(reason) = stuck(condition, &wanted) {
+        if let Some(reason) = stuck(&wanted) {
             return Verdict::Stuck(reason);
         }
-        Verdict::Waiting { running: there, desired, reasons: reasons(tasks) }
+        let next = wanted.iter().filter_map(|entry| entry.next_attempt_at).min();
+        Verdict::Waiting { running: there, desired, reasons: reasons(tasks, condition), next }
     }
 }
 
-/// A task that failed and that nothing will restart.
-fn stuck(condition: RestartCondition, wanted: &[&TaskEntry]) -> Option<String> {
-    if condition != RestartCondition::None {
-        return None;
-    }
-    let failed = |state| matches!(state, ObservedState::Failed | ObservedState::Rejected);
-    let entry = wanted.iter().find(|entry| entry.current && failed(entry.task.status.state))?;
-    Some(format!("{}; it is not restarted (--restart-condition none)", why(entry)?))
+/// What became of a task that nothing will restart.
+fn stuck(wanted: &[&TaskEntry]) -> Option<String> {
+    let given_up = |entry: &&&TaskEntry| entry.current && entry.outlook == Outlook::GivenUp;
+    let entry = wanted.iter().find(given_up)?;
+    Some(format!("{}; {}", end(entry), entry.note))
 }
 
-/// Why tasks do not run, for the newest of each name that has something to say.
-fn reasons(tasks: &[TaskEntry]) -> Vec<String> {
-    let mut newest = BTreeMap::<&str, (&TaskEntry, String)>::new();
+/// Why tasks do not run, for each name whose newest task does not: what the newest one says that has
+/// something to say.
+fn reasons(tasks: &[TaskEntry], condition: RestartCondition) -> Vec<String> {
+    let mut by_name = BTreeMap::<&str, Vec<&TaskEntry>>::new();
     for entry in tasks.iter().filter(|entry| entry.current) {
-        let Some(text) = why(entry) else { continue };
-        let later = |(other, _): &(&TaskEntry, String)| {
-            entry.task.meta.created_at >= other.task.meta.created_at
-        };
-        if newest.get(entry.name.as_str()).is_none_or(later) {
-            newest.insert(&entry.name, (entry, text));
-        }
+        by_name.entry(&entry.name).or_default().push(entry);
     }
-    newest.into_values().map(|(_, text)| text).collect()
+    let reason = |mut entries: Vec<&TaskEntry>| {
+        entries.sort_by_key(|entry| {
+            let open = entry.task.desired <= DesiredState::Running;
+            (std::cmp::Reverse(open), std::cmp::Reverse(entry.task.meta.created_at))
+        });
+        let runs = entries.first()?.task.status.state == ObservedState::Running;
+        let said = || entries.iter().find_map(|entry| why(entry, condition));
+        if runs { None } else { said() }
+    };
+    by_name.into_values().filter_map(reason).collect()
 }
 
 /// What is wrong with a task; `None` when nothing is.
-fn why(entry: &TaskEntry) -> Option<String> {
+fn why(entry: &TaskEntry, condition: RestartCondition) -> Option<String> {
     let status = &entry.task.status;
-    let exit = || {
-        let exit = status.exit?;
-        exit.code.map(|code| format!("exit code {code}")).or_else(|| {
-            let signal = exit.signal?;
-            Some(format!("ended by signal {signal}"))
-        })
-    };
-    let text = match status.state {
+    match status.state {
+        ObservedState::New | ObservedState::Pending if status.error.is_empty() => None,
         ObservedState::New
         | ObservedState::Pending
         | ObservedState::Failed
         | ObservedState::Rejected
-        | ObservedState::Orphaned => {
-            if status.error.is_empty() {
-                exit()?
-            } else {
-                status.error.clone()
-            }
+        | ObservedState::Orphaned => Some(end(entry)),
+        ObservedState::Complete if condition == RestartCondition::Any => {
+            let end = end(entry);
+            Some(format!("{end}; it is started again each time (--restart-condition any)"))
         }
         ObservedState::Assigned
         | ObservedState::Accepted
@@ -147,15 +145,23 @@ fn why(entry: &TaskEntry) -> Option<String> {
         | ObservedState::Starting
         | ObservedState::Running
         | ObservedState::Complete
-        | ObservedState::Shutdown => return None,
-    };
+        | ObservedState::Shutdown => None,
+    }
+}
+
+/// What became of a task, where, and how that shows.
+fn end(entry: &TaskEntry) -> String {
+    let status = &entry.task.status;
     let state = status.state.to_string().to_lowercase();
-    let place = if entry.node_hostname.is_empty() {
-        String::new()
-    } else {
-        format!(" on {}", entry.node_hostname)
+    let place = entry.place();
+    let place = if place.is_empty() { place } else { format!(" on {place}") };
+    let text = match status.exit {
+        _ if !status.error.is_empty() => format!(": {}", status.error),
+        Some(ExitStatus { code: Some(code), .. }) => format!(": exit code {code}"),
+        Some(ExitStatus { signal: Some(signal), .. }) => format!(": ended by signal {signal}"),
+        Some(_) | None => String::new(),
     };
-    Some(format!("{}: {state}{place}: {text}", entry.name))
+    format!("{}: {state}{place}{text}", entry.name)
 }
 
 #[cfg(test)]

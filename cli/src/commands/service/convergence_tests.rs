@@ -48,7 +48,7 @@ fn running_tasks_must_run_for_the_monitor_time() {
     let (mut convergence, now) = (Convergence::new(SECOND), Instant::now());
     let tasks = [task(1, 1, "Running", ""), task(2, 2, "Running", "")];
     let early = convergence.judge(&replicated(2), &tasks, now);
-    assert_eq!(early, Verdict::Waiting { running: 2, desired: 2, reasons: vec![] });
+    assert_eq!(early, Verdict::Waiting { running: 2, desired: 2, reasons: vec![], next: None });
     let late = convergence.judge(&replicated(2), &tasks, now + SECOND);
     assert_eq!(late, Verdict::Converged { tasks: 2 });
 }
@@ -70,7 +70,7 @@ fn pending_tasks_say_why() {
     let tasks = [task(1, 1, "Running", ""), task(2, 2, "Pending", "no suitable node")];
     let verdict = convergence.judge(&replicated(2), &tasks, Instant::now());
     let reasons = vec!["web.2: pending: no suitable node".to_owned()];
-    assert_eq!(verdict, Verdict::Waiting { running: 1, desired: 2, reasons });
+    assert_eq!(verdict, Verdict::Waiting { running: 1, desired: 2, reasons, next: None });
 }
 
 #[test]
@@ -95,24 +95,64 @@ fn scaling_to_nothing_waits_until_nothing_is_wanted() {
     assert_eq!(convergence.judge(&replicated(0), &[], now), Verdict::Converged { tasks: 0 });
 }
 
-#[test]
-fn finished_tasks_count_when_they_are_not_restarted() {
-    let (mut convergence, now) = (Convergence::new(Duration::ZERO), Instant::now());
-    let mode = json!({"Replicated": {"Replicas": 1}});
-    let once = service(mode.clone(), "on-failure", 1);
-    let tasks = [task(1, 1, "Complete", "")];
-    assert_eq!(convergence.judge(&once, &tasks, now), Verdict::Converged { tasks: 1 });
-    let always = convergence.judge(&service(mode, "any", 1), &tasks, now);
-    assert!(matches!(always, Verdict::Waiting { .. }), "{always:?}");
+/// A task that ended and its service with this restart condition.
+fn ended(state: &str, outlook: Outlook, condition: &str) -> (ServiceEntry, TaskEntry) {
+    let mut task = task(1, 1, state, "");
+    task.outlook = outlook;
+    task.task.status.exit = Some(ExitStatus { code: Some(0), ..ExitStatus::default() });
+    if outlook != Outlook::Open {
+        task.task.desired = DesiredState::Shutdown;
+    }
+    (service(json!({"Replicated": {"Replicas": 1}}), condition, 1), task)
 }
 
 #[test]
-fn a_failure_that_is_not_restarted_ends_the_wait() {
-    let mut convergence = Convergence::new(SECOND);
-    let never = service(json!({"Replicated": {"Replicas": 1}}), "none", 1);
-    let verdict = convergence.judge(&never, &[task(1, 1, "Failed", "exit code 3")], Instant::now());
-    let Verdict::Stuck(reason) = verdict else { panic!("{verdict:?}") };
-    assert!(reason.contains("web.1: failed: exit code 3"), "{reason}");
+fn finished_tasks_count_when_they_are_not_restarted() {
+    let (mut convergence, now) = (Convergence::new(Duration::ZERO), Instant::now());
+    let (service, task) = ended("Complete", Outlook::Done, "on-failure");
+    assert_eq!(convergence.judge(&service, &[task], now), Verdict::Converged { tasks: 1 });
+}
+
+#[test]
+fn a_program_that_ends_well_and_is_started_again_is_a_reason() {
+    let (mut convergence, now) = (Convergence::new(Duration::ZERO), Instant::now());
+    let (service, mut before) = ended("Complete", Outlook::Open, "any");
+    before.task.desired = DesiredState::Shutdown;
+    before.node_hostname = "alpha".to_owned();
+    let mut waiting = task(1, 2, "Ready", "");
+    waiting.outlook = Outlook::Waits;
+    waiting.next_attempt_at = Some(Timestamp::from_millis(5));
+    let verdict = convergence.judge(&service, &[before.clone(), waiting], now);
+    let Verdict::Waiting { reasons, next, .. } = verdict else { panic!("{verdict:?}") };
+    let want = "web.1: complete on alpha: exit code 0; it is started again each time \
+                (--restart-condition any)";
+    assert_eq!((reasons, next), (vec![want.to_owned()], Some(Timestamp::from_millis(5))));
+    let running = task(1, 3, "Running", "");
+    let verdict = Convergence::new(SECOND).judge(&service, &[before, running], now);
+    let Verdict::Waiting { reasons, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reasons, [""; 0], "what runs needs no reason");
+}
+
+#[test]
+fn a_task_that_is_given_up_ends_the_wait() {
+    let (mut convergence, now) = (Convergence::new(SECOND), Instant::now());
+    for (state, condition) in [("Failed", "any"), ("Complete", "any"), ("Failed", "none")] {
+        let (service, mut task) = ended(state, Outlook::GivenUp, condition);
+        task.note = "not restarted: for a reason".to_owned();
+        let verdict = convergence.judge(&service, &[task], now);
+        let Verdict::Stuck(reason) = verdict else { panic!("{verdict:?}") };
+        assert!(reason.contains("exit code 0; not restarted: for a reason"), "{reason}");
+    }
+}
+
+#[test]
+fn nodes_of_one_name_are_told_apart() {
+    let mut entry = task(1, 1, "Rejected", "no such program");
+    entry.node_hostname = "vm".to_owned();
+    entry.task.node = Some(swarm_model::id::NodeId::from_raw(0));
+    assert_eq!(end(&entry), "web.1: rejected on vm: no such program");
+    entry.node_hostname_shared = true;
+    assert_eq!(end(&entry), "web.1: rejected on vm (000000000000): no such program");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 
 use super::path;
 use crate::client::Client;
-use crate::clock::ago;
+use crate::clock::{ago, now};
 use crate::exit::Failure;
 use crate::output::format::Format;
 use crate::output::{inspect, line, table};
-use crate::parse::quantity;
+use crate::parse::{duration, quantity};
 
 /// Show why tasks are where they are, or nowhere
 ///
@@ -44,6 +44,8 @@ struct Waiting {
     slot: swarm_model::task::Slot,
     since: Timestamp,
     reason: String,
+    #[serde(default)]
+    until: Option<Timestamp>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,7 +104,7 @@ impl Explanation {
         let mut parts = Vec::new();
         if !self.waiting.is_empty() {
             let row = |task: &Waiting| {
-                vec![format!("{name}.{}", task.slot), ago(task.since), task.reason.clone()]
+                vec![format!("{name}.{}", task.slot), ago(task.since), task.reason()]
             };
             let rows: Vec<_> = self.waiting.iter().map(row).collect();
             parts.push(table::render(&["WAITING TASK", "SINCE", "REASON"], &rows));
@@ -120,6 +122,19 @@ impl Explanation {
         let headers: Vec<_> = headers.into_iter().chain(["REMARK"]).collect();
         parts.push(table::render(&headers, &rows));
         parts.join("\n\n")
+    }
+}
+
+impl Waiting {
+    /// Why, and until when.
+    fn reason(&self) -> String {
+        match self.until {
+            Some(until) => {
+                let span = duration::in_words(until.since(now())).to_lowercase();
+                format!("starts in {span}: {}", self.reason)
+            }
+            None => self.reason.clone(),
+        }
     }
 }
 

@@ -111,8 +111,7 @@ impl Logs {
 
     fn show(&self, entry: &LogEntry) -> Result<(), Failure> {
         if let Some(error) = &entry.error {
-            let node = &entry.node_hostname;
-            output::warning(&format!("logs of node {node} are missing: {error}"));
+            output::warning(&self.gap(entry, error));
             return Ok(());
         }
         let line = self.text(entry);
@@ -121,6 +120,16 @@ impl Logs {
             return Ok(());
         }
         output::raw(line.as_bytes())
+    }
+
+    /// What is missing, and why.
+    fn gap(&self, entry: &LogEntry, error: &str) -> String {
+        let tasks = match entry.missing_tasks {
+            1 => "1 task".to_owned(),
+            many => format!("{many} tasks"),
+        };
+        let gap = if self.follow { " until it is back" } else { "" };
+        format!("node {}: {error}; lines of {tasks} there are missing{gap}", entry.place())
     }
 
     /// One line with its end.
@@ -134,7 +143,7 @@ impl Logs {
             Some(task) => format!(".{}", task.short()),
             None => String::new(),
         };
-        let (task, node, line) = (&entry.task_name, &entry.node_hostname, &entry.line);
+        let (task, node, line) = (&entry.task_name, entry.place(), &entry.line);
         format!("{time}{task}{id}@{node}    | {line}\n")
     }
 }
@@ -142,7 +151,7 @@ impl Logs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_model::id::TaskId;
+    use swarm_model::id::{NodeId, TaskId};
     use swarm_model::units::Timestamp;
 
     fn logs(raw: bool, timestamps: bool) -> Logs {
@@ -158,17 +167,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_say_whose_they_are() {
-        let entry = LogEntry {
+    fn entry() -> LogEntry {
+        LogEntry {
             at: Timestamp::from_millis(0),
             task: Some(TaskId::from_raw(0)),
             task_name: "web.1".to_owned(),
+            node: NodeId::from_raw(0),
             node_hostname: "alpha".to_owned(),
+            node_hostname_shared: false,
             stream: "stdout".to_owned(),
             line: "hello".to_owned(),
             error: None,
-        };
+            missing_tasks: 0,
+        }
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_read_is_named_once() {
+        let gap = LogEntry { missing_tasks: 5, node_hostname_shared: true, ..entry() };
+        let want = "node alpha (000000000000): it cannot be reached; \
+                    lines of 5 tasks there are missing";
+        assert_eq!(logs(false, false).gap(&gap, "it cannot be reached"), want);
+        let follower = Logs { follow: true, ..logs(false, false) };
+        assert_eq!(follower.gap(&gap, "it cannot be reached"), format!("{want} until it is back"));
+    }
+
+    #[test]
+    fn lines_say_whose_they_are() {
+        let entry = entry();
+        let shared = LogEntry { node_hostname_shared: true, ..entry.clone() };
+        let want = "web.1.000000000000@alpha (000000000000)    | hello\n";
+        assert_eq!(logs(false, false).text(&shared), want);
         assert_eq!(logs(false, false).text(&entry), "web.1.000000000000@alpha    | hello\n");
         assert_eq!(logs(true, false).text(&entry), "hello\n");
         assert_eq!(logs(true, true).text(&entry), "1970-01-01T00:00:00.000Z hello\n");

@@ -11,8 +11,8 @@ use crate::output::list::{self, ListOptions, filters_json};
 
 /// List the tasks of services
 ///
-/// Shows each slot's task and, below it, the tasks before it. ERROR says why a task ended, or why it
-/// waits. Filters: id, name, node, label, desired-state.
+/// Shows each slot's task and, below it, the tasks before it. ERROR says why a task ended, or why
+/// it waits. Filters: id, name, node, label, desired-state.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service ps web\n  \

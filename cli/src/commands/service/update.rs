@@ -1,6 +1,6 @@
 //! `swarm service update`.
 
-use clap::Args;
+use clap::{Arg, Args};
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::{ServiceMode, ServiceSpec};
 use swarm_node::api::types::{ServiceEntry, Written};
@@ -25,6 +25,7 @@ use crate::parse::words;
     swarm service update web -- /usr/bin/web --port 81\n  \
     swarm service update --args '--port 81' web\n  \
     swarm service update --force web        # replace all tasks")]
+#[command(mut_args(keeps_value))]
 pub(crate) struct Update {
     /// Name or id
     service: String,
@@ -47,6 +48,15 @@ pub(crate) struct Update {
     /// New program and arguments, behind --
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
+}
+
+/// An option of the template: here an absent one keeps the value, so `create`'s default is no default.
+fn keeps_value(option: Arg) -> Arg {
+    let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+    match help.split_once(" [default: ") {
+        Some((text, _)) => option.help(text.to_owned()),
+        None => option,
+    }
 }
 
 /// Words of one option.
@@ -177,6 +187,20 @@ mod tests {
     fn process(spec: &ServiceSpec) -> &swarm_model::runtime::ProcessSpec {
         let RuntimeSpec::Process(process) = &spec.task_template.runtime;
         process
+    }
+
+    #[test]
+    fn the_help_shows_no_defaults_of_create() {
+        let help = |verb: &str| {
+            let mut all = <crate::args::Cli as clap::CommandFactory>::command();
+            let service = all.find_subcommand_mut("service").expect("is a noun");
+            let verb = service.find_subcommand_mut(verb).expect("is a verb");
+            verb.render_long_help().to_string()
+        };
+        assert!(help("create").contains("[default: SIGTERM]"));
+        let help = help("update");
+        assert_eq!(help.matches("[default: ").count(), 1, "{help}");
+        assert!(help.contains("[default: 1s]"), "that of --monitor: {help}");
     }
 
     #[test]

@@ -6,19 +6,16 @@ use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceSpec;
 
 use super::create::environment;
+use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
+use crate::output;
 use crate::parse::config_mount::{self, ConfigMount};
-use crate::parse::key_value;
 
 /// What is added to and removed from lists and maps; removing comes first.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct UpdateLists {
-    /// Set a label of the service; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value::label)]
-    label_add: Vec<(String, String)>,
-    /// Remove a label of the service; may be repeated
-    #[arg(long, value_name = "KEY")]
-    label_rm: Vec<String>,
+    #[command(flatten)]
+    labels: LabelChanges,
     /// Set an environment variable; KEY alone passes on your own; may be repeated
     #[arg(long, value_name = "KEY[=VALUE]", help_heading = "Process")]
     env_add: Vec<String>,
@@ -75,8 +72,9 @@ impl UpdateLists {
     /// # Errors
     /// When a file or a variable is wrong.
     pub(super) fn apply(self, spec: &mut ServiceSpec) -> Result<(), Failure> {
-        spec.labels.retain(|key, _| !self.label_rm.contains(key));
-        spec.labels.extend(self.label_add);
+        for warning in self.labels.apply(&mut spec.labels) {
+            output::warning(&warning);
+        }
         let placement = &mut spec.task_template.placement;
         change(&mut placement.constraints, self.constraint_add, &self.constraint_rm);
         change(&mut placement.preferences, self.placement_pref_add, &self.placement_pref_rm);

@@ -10,6 +10,7 @@ use super::convergence::{Convergence, Verdict};
 use super::path;
 use crate::args::Global;
 use crate::client::Client;
+use crate::clock::now;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::output::list::filters_json;
@@ -149,14 +150,19 @@ impl Watch {
         let name = &service.service.spec.name;
         match self.convergence.judge(&service, &tasks, Instant::now()) {
             Verdict::Converged { tasks } => Ok(Some(tasks)),
-            Verdict::Stuck(reason) => {
-                Err(Failure::failed(format!("service {name} does not run: {reason}")))
-            }
-            Verdict::Waiting { running, desired, reasons } => {
+            Verdict::Stuck(reason) => Err(Failure::failed(format!(
+                "service {name} does not run: {reason}; mend what made it end, then start it again \
+                 with `swarm service update --force {name}`"
+            ))),
+            Verdict::Waiting { running, desired, reasons, next } => {
                 for reason in &reasons {
                     self.progress.say(reason);
                 }
                 self.last = format!("{running} of {desired} tasks of {name} run");
+                if let Some(next) = next {
+                    let span = duration::in_words(next.since(now())).to_lowercase();
+                    self.last = format!("{}, the next start is in {span}", self.last);
+                }
                 self.progress.show(&self.last);
                 if let Some(reason) = reasons.first() {
                     self.last = format!("{} ({reason})", self.last);

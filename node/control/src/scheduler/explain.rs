@@ -15,6 +15,7 @@ use super::class;
 use super::filter::{self, Refusal};
 use super::node_info::NodeSet;
 use crate::facts::Facts;
+use crate::outlook::{Outlook, outlook};
 
 /// The most groups of refusals that one line names.
 const GROUPS_MAX: usize = 6;
@@ -30,13 +31,13 @@ pub struct Explanation {
     pub service_name: String,
     /// Why no node fits one more task, in one line; empty when one does.
     pub refusal: String,
-    /// Tasks that wait for a node, and why each does.
+    /// Tasks that do not run and why: those that wait, and those that nothing restarts.
     pub waiting: Vec<Waiting>,
     /// What would become of one more task on each node, the first choice first.
     pub nodes: Vec<NodeVerdict>,
 }
 
-/// A task that waits for a node.
+/// A task that does not run and has a reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Waiting {
@@ -46,6 +47,8 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Why.
     pub reason: String,
+    /// When it starts, if it waits for a time.
+    pub until: Option<Timestamp>,
 }
 
 /// What would become of one more task on one node.
@@ -141,7 +144,7 @@ pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explan
         service: service.id,
         service_name: service.spec.name.to_string(),
         refusal: if fits { String::new() } else { no_suitable_node(&refused) },
-        waiting: view.tasks_of(service.id).filter_map(|task| waiting(task)).collect(),
+        waiting: view.tasks_of(service.id).filter_map(|task| waiting(facts, task)).collect(),
         nodes: verdicts,
     })
 }
@@ -155,13 +158,20 @@ fn path(preferences: &[Preference], node: &swarm_model::node::Node) -> Vec<Optio
     preferences.iter().map(value).collect()
 }
 
-fn waiting(task: &Task) -> Option<Waiting> {
-    let waits = task.is_active() && task.node.is_none();
-    waits.then(|| Waiting {
-        slot: task.slot,
-        since: task.meta.created_at,
-        reason: task.status.error.clone(),
-    })
+fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {
+    let (slot, since) = (task.slot, task.meta.created_at);
+    match outlook(facts.view, task, facts.now) {
+        Outlook::Waits { until, reason } => {
+            Some(Waiting { slot, since, reason, until: Some(until) })
+        }
+        Outlook::GivenUp { reason } => {
+            Some(Waiting { slot, since: task.status.since, reason, until: None })
+        }
+        Outlook::Open if task.is_active() && task.node.is_none() => {
+            Some(Waiting { slot, since, reason: task.status.error.clone(), until: None })
+        }
+        Outlook::Open | Outlook::Done => None,
+    }
 }
 
 /// Why the only node that may be will not do.

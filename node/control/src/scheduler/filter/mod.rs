@@ -33,7 +33,7 @@ pub(crate) struct Candidate<'a> {
 pub(crate) enum Refusal<'a> {
     /// It is silent.
     Down,
-    /// It was not heard from since it joined.
+    /// It was not heard from since it joined, or nobody could say lately.
     NotHeard,
     /// It takes no new tasks.
     Closed(Availability),
@@ -74,7 +74,7 @@ impl fmt::Display for Refusal<'_> {
         let has = if f.alternate() { "at most" } else { "has" };
         match self {
             Self::Down => f.write_str("down"),
-            Self::NotHeard => f.write_str("not heard from since it joined"),
+            Self::NotHeard => f.write_str("not heard from"),
             Self::Closed(Availability::Active) => f.write_str("active"),
             Self::Closed(Availability::Pause) => f.write_str("paused"),
             Self::Closed(Availability::Drain) => f.write_str("drained"),
