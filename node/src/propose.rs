@@ -17,6 +17,7 @@ use swarm_net::frame;
 use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{CallError, Peer};
 use swarm_raft::Error;
+use swarm_state::mistake::{Mistake, planted};
 use tokio::time::Instant;
 
 pub(crate) use crate::api::backend::PATIENCE;
@@ -132,6 +133,10 @@ async fn attempt(core: &Core, forward: &Forward, left: Duration) -> Attempt {
             Attempt::Failed(ProposeError::TooLarge { size, limit })
         }
         Err(Error::Stopped { reason }) => Attempt::Failed(ProposeError::Unavailable { reason }),
+        // Done, as far as this leader knows.
+        Err(Error::Unknown { .. }) if planted(Mistake::AnswerBeforeCommit) => {
+            Attempt::Answered(core.consensus.view().revision, Ok(Done::Nothing))
+        }
         Err(_) => Attempt::Unsure,
     }
 }
@@ -142,6 +147,7 @@ async fn local(
     left: Duration,
 ) -> Result<swarm_raft::Applied, Error> {
     let Forward { actor, request, op } = forward;
+    let left = if planted(Mistake::AnswerBeforeCommit) { Duration::ZERO } else { left };
     core.consensus.propose_within(&core.command_of(actor, request, op), left).await
 }
 
@@ -196,7 +202,9 @@ pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<By
     let mut forward: Forward = frame::decode(&body)
         .map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
     // Who calls is what the certificate says, not what the body says.
-    forward.actor.node = from.node_id;
+    if !planted(Mistake::TrustBody) {
+        forward.actor.node = from.node_id;
+    }
     permit(from, &forward.op)?;
     core.disk.check().map_err(|full| {
         Refusal::new(RefusalCode::Busy, full).with_detail(Bytes::from_static(DISK_FULL))
@@ -250,6 +258,9 @@ fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
 /// # Errors
 /// When no leader with a majority confirms it in time.
 pub(crate) async fn read_barrier(core: &Core) -> Result<Revision, ReadError> {
+    if planted(Mistake::ServeReadsLocally) {
+        return Ok(core.consensus.view().revision);
+    }
     let barrier = async {
         loop {
             if let Some(revision) = confirmed(core).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
+use swarm_state::mistake::{Mistake, planted};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -128,7 +129,7 @@ impl Pacemaker {
                     return Some(lease_end);
                 }
                 tracing::debug!(vain, "the leader is silent: campaigning");
-                self.raft.trigger().elect(true).await.ok()?;
+                self.raft.trigger().elect(!planted(Mistake::NoPreVote)).await.ok()?;
                 Some(Instant::now() + self.retry(vain))
             }
         }

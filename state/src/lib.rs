@@ -5,4 +5,5 @@
 pub mod codec;
 pub mod feed;
 pub mod machine;
+pub mod mistake;
 pub mod store;

@@ -8,6 +8,7 @@ use swarm_model::id::TaskId;
 use swarm_model::task::TaskStatus;
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::view::View;
+use swarm_state::mistake::{Mistake, planted};
 use swarm_state::store::AgentWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,8 @@ impl Agent {
                 () = cancel.cancelled() => return,
                 message = self.inputs.1.recv() => {
                     let Some(message) = message else { return };
-                    if message.generation().term < generation.term {
+                    let deposed = message.generation().term < generation.term;
+                    if deposed && !planted(Mistake::ForgetGeneration) {
                         tracing::warn!(term = message.generation().term.0, "ignoring a deposed leader");
                         continue;
                     }
@@ -59,7 +61,9 @@ impl Agent {
                 let named: BTreeSet<_> = tasks.into_iter().collect();
                 let missing =
                     self.entries.keys().filter(|task| !named.contains(task)).copied().collect();
-                self.forget(missing).await;
+                if !planted(Mistake::KeepUnnamed) {
+                    self.forget(missing).await;
+                }
             }
             AssignmentMessage::Delta { changed, removed, .. } => {
                 self.forget(removed).await;
@@ -108,7 +112,7 @@ impl Agent {
             self.entries.insert(task, Entry { record, life, forgotten: false });
             fresh.push(task);
         }
-        if !self.write(writes).await {
+        if !planted(Mistake::ForgetAssignments) && !self.write(writes).await {
             self.refuse(fresh);
             fresh = Vec::new();
         }

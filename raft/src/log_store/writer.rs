@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use swarm_net::task::TaskGroup;
+use swarm_state::mistake::{Mistake, planted};
 use swarm_state::store::{SyncHandle, VoteTable};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -108,7 +109,9 @@ async fn send(jobs: &SyncSender<Job>, mut job: Job) -> io::Result<()> {
 
 impl Disk {
     fn sync(&self) -> io::Result<()> {
-        self.log.sync()?;
+        if !planted(Mistake::SkipSync) {
+            self.log.sync()?;
+        }
         Ok(())
     }
 
@@ -168,8 +171,10 @@ impl Disk {
             match job {
                 Job::Flush(flushed) => flushed.io_completed(repeat(&synced)),
                 Job::Vote(vote, tell) => {
-                    let saved = repeat(&synced).and_then(|()| Ok(self.vote.save(&vote)?));
-                    voted |= saved.is_ok();
+                    let forget = planted(Mistake::ForgetVote);
+                    let save = || if forget { Ok(()) } else { self.vote.save(&vote) };
+                    let saved = repeat(&synced).and_then(|()| Ok(save()?));
+                    voted |= saved.is_ok() && !forget;
                     // Nobody waits when the core has stopped meanwhile.
                     drop(tell.send(saved));
                 }

@@ -22,6 +22,7 @@ use swarm_model::view::View;
 
 use self::requests::Requests;
 pub use self::snapshot::RestoreError;
+use crate::mistake::{Mistake, planted};
 
 /// The replicated state. Clones are cheap: the maps inside share their structure.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +58,11 @@ impl Machine {
     pub fn apply(&mut self, at: Revision, term: Term, command: &Command) -> (Outcome, Vec<Event>) {
         assert!(at > self.view.revision, "entry {at} applied after {}", self.view.revision);
         self.view.revision = at;
-        if let Some(known) = command.request.and_then(|request| self.requests.answer(request)) {
+        if let Some(known) = command
+            .request
+            .and_then(|request| self.requests.answer(request))
+            .filter(|_| !planted(Mistake::ApplyRetryTwice))
+        {
             return (known, Vec::new());
         }
         let mut change = Change { view: &mut self.view, at, now: command.at, events: Vec::new() };
@@ -109,7 +114,7 @@ impl Change<'_> {
             Op::RemoveConfig { id } => self.remove_config(*id),
             Op::ReportStatus { node, reports } => Ok(self.report_status(*node, reports)),
             Op::ApplyPlan { term: given, base, changes } => {
-                if *given != term {
+                if *given != term && !planted(Mistake::TakeStalePlan) {
                     return Err(Rejection::StaleTerm { have: term, given: *given });
                 }
                 Ok(self.apply_plan(*base, changes))

@@ -14,10 +14,13 @@ use swarm_model::service::validate_labels;
 use swarm_model::units::Timestamp;
 
 use super::Change;
+use crate::mistake::{Mistake, planted};
 
 impl Change<'_> {
     pub(super) fn add_node(&mut self, new: &NewNode) -> Outcome {
-        if self.view.nodes.contains_key(&new.id) || self.view.removed_nodes.contains(&new.id) {
+        if self.view.nodes.contains_key(&new.id)
+            || self.view.removed_nodes.contains(&new.id) && !planted(Mistake::ReuseNodeId)
+        {
             let name = new.id.to_string();
             return Err(Rejection::NameTaken { kind: Kind::Node, name });
         }
@@ -162,7 +165,9 @@ impl Change<'_> {
             return Err(Rejection::NodeNotDown { node: id });
         }
         self.view.nodes.remove(&id);
-        self.view.removed_nodes.insert(id);
+        if !planted(Mistake::DropTombstones) {
+            self.view.removed_nodes.insert(id);
+        }
         self.emit(Subject::Node(id), Action::Remove, &node.description.hostname, &[]);
         Ok(Done::Node(id, self.at.into()))
     }

@@ -21,6 +21,7 @@ use swarm_model::view::View;
 use super::Machine;
 use super::requests::{self, Requests};
 use crate::codec::{self, CodecError};
+use crate::mistake::{Mistake, planted};
 
 /// Why a snapshot could not be read. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +147,11 @@ impl Machine {
             configs: view.configs.values().cloned().collect(),
             templates: templates.into_iter().collect(),
             tasks: view.tasks.values().map(|task| StoredTask::from(&**task)).collect(),
-            requests: self.requests.entries(),
+            requests: if planted(Mistake::ForgetRequests) {
+                Vec::new()
+            } else {
+                self.requests.entries()
+            },
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use super::shared::{Mark, Shared};
+use crate::mistake::{Mistake, planted};
 use crate::store::{Error, Position};
 
 /// Syncs a log; clones share it. All calls block.
@@ -84,6 +85,9 @@ impl SyncHandle {
     }
 
     fn save(&self, saved: &mut Mark, mark: Option<Position>) -> Result<(), Error> {
+        if planted(Mistake::LoseHighWater) {
+            return Ok(());
+        }
         // Even if the write fails, it may be found later: a cut must take the higher one back.
         let at = saved.at.max(mark);
         *saved = Mark { at, durable: false };
@@ -96,6 +100,9 @@ impl SyncHandle {
     /// wrong with the log's end after the process was killed is then known to be damage.
     fn hint(&self, saved: &mut Mark, last: Option<Position>) -> Result<(), Error> {
         let Some(last) = last.filter(|last| Some(*last) != saved.at) else { return Ok(()) };
+        if planted(Mistake::LoseHighWater) {
+            return Ok(());
+        }
         if self.shared.state().end == last.index + 1 {
             // As in `save`.
             *saved = Mark { at: Some(last), durable: false };
