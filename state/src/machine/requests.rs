@@ -1,21 +1,23 @@
 //! Answers already given: a retried request is answered again, not applied again.
+//!
+//! How long an answer is kept is counted in answers. Time would be the leader's wall clock, and one
+//! clock that is wrong by days, on a node that leads for a moment, would have all of them forgotten.
 
 use imbl::{OrdMap, OrdSet};
-use std::time::Duration;
 
 use swarm_model::id::RequestId;
 use swarm_model::meta::Revision;
 use swarm_model::outcome::Outcome;
 use swarm_model::units::Timestamp;
 
-/// For how long an answer is kept; clients give up long before.
-const KEPT_FOR: Duration = Duration::from_secs(60);
-/// The most answers kept, whatever their age.
-const KEPT_MAX: usize = 32_768;
+/// How many answers are kept: at 3,000 requests a second those of ten seconds, which is longer than
+/// a node repeats a request for its client.
+pub(super) const KEPT_MAX: usize = 32_768;
 
 /// An answer as it was given.
 #[derive(Debug, Clone)]
 struct Given {
+    /// For people who read a snapshot: nothing depends on it.
     at: Timestamp,
     /// Of the change itself: the entry that repeats the request is a later one.
     revision: Revision,
@@ -29,7 +31,7 @@ pub(super) type Entry = (RequestId, Timestamp, Revision, Outcome);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests {
     answers: OrdMap<RequestId, Given>,
-    by_age: OrdSet<(Timestamp, RequestId)>,
+    by_age: OrdSet<(Revision, RequestId)>,
 }
 
 impl Requests {
@@ -43,7 +45,7 @@ impl Requests {
         self.answers.get(&request).map(|given| given.revision)
     }
 
-    /// Keeps an answer and drops those that nobody can ask for any more.
+    /// Keeps an answer, and drops the oldest when there are too many.
     pub(super) fn remember(
         &mut self,
         request: RequestId,
@@ -52,12 +54,10 @@ impl Requests {
         outcome: Outcome,
     ) {
         self.answers.insert(request, Given { at: now, revision, outcome });
-        self.by_age.insert((now, request));
-        while let Some((age, oldest)) = self.by_age.get_min().copied() {
-            if now.since(age) <= KEPT_FOR && self.answers.len() <= KEPT_MAX {
-                break;
-            }
-            self.by_age.remove(&(age, oldest));
+        self.by_age.insert((revision, request));
+        while self.by_age.len() > KEPT_MAX
+            && let Some((_, oldest)) = self.by_age.remove_min()
+        {
             self.answers.remove(&oldest);
         }
     }
@@ -75,7 +75,7 @@ impl Requests {
         let mut requests = Self::default();
         for (id, at, revision, outcome) in entries {
             requests.answers.insert(id, Given { at, revision, outcome });
-            requests.by_age.insert((at, id));
+            requests.by_age.insert((revision, id));
         }
         requests
     }
