@@ -1,4 +1,5 @@
-//! Every scripted scenario of the simulation holds, with one seed; `SWARM_SIM_SEEDS=N` tries N each.
+//! Every scripted scenario of the simulation holds, and goes one way in two surroundings;
+//! `SWARM_SIM_SEEDS=N` tries N seeds each instead of one.
 
 use std::process::Command;
 
@@ -19,10 +20,10 @@ fn fuzz(args: &[&str]) -> String {
 #[test]
 fn every_scripted_scenario_holds() {
     let list = fuzz(&["--list"]);
-    assert!(list.lines().count() >= 13, "scenarios are missing: {list}");
+    assert!(list.lines().count() >= 24, "scenarios are missing: {list}");
     let seeds = seeds(1).to_string();
     for scenario in list.lines() {
         println!("{scenario}");
-        fuzz(&["--scenario", scenario, "--seeds", &seeds]);
+        fuzz(&["--scenario", scenario, "--seeds", &seeds, "--twice"]);
     }
 }

@@ -1,10 +1,11 @@
 //! Random faults under random load: nothing acknowledged is lost, everything converges, and a seed
-//! replays exactly. `SWARM_SIM_SEEDS=N` runs N seeds instead of the usual few.
+//! replays exactly. `SWARM_SIM_SEEDS=N` runs N seeds instead of the usual few; `.ci/run` runs
+//! hundreds of an optimised build, where one costs a tenth.
 
 use std::process::Command;
 
 /// Seeds of a usual test run.
-const USUAL: u64 = 30;
+const USUAL: u64 = 20;
 /// What a fair run has at least, all seeds together and per seed: less proves nothing.
 const LEAST_PER_SEED: [(&str, u64); 4] = [
     ("load: writes acknowledged", 40),
@@ -50,13 +51,9 @@ fn random_faults_break_no_invariant() {
     }
 }
 
+/// The second run lies elsewhere, in a larger environment, at other addresses and under another load.
 #[test]
-fn one_seed_gives_one_trace() {
-    for seed in ["1", "2"] {
-        let (_, first) = fuzz(&["--seed", seed]);
-        let (_, second) = fuzz(&["--seed", seed]);
-        let trace = |text: &str| text.lines().last().map(str::to_owned);
-        assert!(trace(&first).is_some_and(|line| line.contains("trace=")), "{first}");
-        assert_eq!(trace(&first), trace(&second), "seed {seed} went two ways");
-    }
+fn one_seed_gives_one_trace_wherever_it_runs() {
+    let (held, text) = fuzz(&["--from", "1000", "--seeds", "5", "--twice"]);
+    assert!(held, "{text}");
 }

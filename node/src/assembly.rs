@@ -1,7 +1,7 @@
 //! Puts a node together from its parts. The parts may be real ones ([`crate::daemon`]) or simulated.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         cluster_id: parts.config.cluster_id,
         incarnation,
         addr: parts.config.advertise,
-        disk: DiskGuard::new(parts.data_dir.clone()),
+        disk: guard(parts.work, &parts.data_dir),
         data_dir: parts.data_dir,
         description: parts.description,
         started_at: parts.clock.now(),
@@ -174,6 +174,14 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     }
     start_agent(&core, agent_tasks, parts.runtimes).await?;
     Ok(Node::new(core))
+}
+
+/// Watches the room on the disk; a simulation must not depend on that of this machine.
+fn guard(work: Work, data_dir: &Path) -> DiskGuard {
+    DiskGuard::new(match work {
+        Work::Threads => data_dir.to_owned(),
+        Work::Inline => PathBuf::new(),
+    })
 }
 
 /// A token for those who wait for a failed sync.

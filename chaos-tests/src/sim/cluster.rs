@@ -48,6 +48,10 @@ use super::world::{Seat, Up, World};
 
 /// Where tables lie on every simulated disk.
 const DATA: &str = "/data";
+/// Where identities and settings lie, if the environment does not say: in memory.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// Says where identities and settings lie. It must make no difference.
+const HOME: &str = "SWARM_SIM_HOME";
 /// How long a task's program takes to start.
 const START_DELAY: Duration = Duration::from_millis(3);
 /// How often a joining node asks again.
@@ -80,6 +84,7 @@ pub enum Kill {
 struct Machine {
     id: NodeId,
     dir: PathBuf,
+    clock: Arc<SimClock>,
     disk: MemDisk,
     runtime: MockRuntime,
     life: u32,
@@ -105,10 +110,10 @@ impl Cluster {
     /// When it does not come up: the product is broken.
     pub async fn start(seed: u64, shape: Shape) -> anyhow::Result<Self> {
         let world = World::new(Arc::new(SimClock::start()));
-        let shared_memory = Path::new("/dev/shm");
-        let home = match shared_memory.is_dir() {
-            true => TempDir::new_in(shared_memory),
-            false => TempDir::new(),
+        let home = match std::env::var_os(HOME) {
+            Some(place) => TempDir::new_in(place),
+            None if Path::new(SHARED_MEMORY).is_dir() => TempDir::new_in(SHARED_MEMORY),
+            None => TempDir::new(),
         };
         let home = home.context("a directory for identities")?;
         let network = Network::new(seed);
@@ -225,7 +230,8 @@ impl Cluster {
         key: &NodeKey,
         number: u32,
     ) -> anyhow::Result<JoinGrant> {
-        let mut ask_at = self.network.address(self.machine(1)?.id).context("node 1 listens")?;
+        let first = self.network.address(self.machine(1)?.id).context("node 1 listens")?;
+        let mut ask_at = first;
         for _ in 0..JOIN_ATTEMPTS {
             let token: JoinToken = self.node(1)?.join_token(role).await?.parse()?;
             let request = JoinRequest {
@@ -243,6 +249,8 @@ impl Cluster {
                     ask_at = frame::decode(&refusal.detail)?;
                 }
                 Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::Unavailable => {
+                    // A leader that was cut off says so for ever: the first may know a newer one.
+                    ask_at = first;
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -252,13 +260,14 @@ impl Cluster {
     }
 
     fn insert(&mut self, number: u32, id: NodeId, dir: PathBuf) {
-        let clock: Arc<dyn Clock> = self.world.clock.clone();
+        let clock = Arc::new(self.world.clock.another());
         let disk_seed = Chance::new(self.seed, &format!("disk {number}")).word();
         let machine = Machine {
             id,
             dir,
             disk: MemDisk::new(disk_seed),
-            runtime: MockRuntime::new(clock, START_DELAY),
+            runtime: MockRuntime::new(clock.clone(), START_DELAY),
+            clock,
             life: 0,
             tasks: None,
         };
@@ -308,7 +317,7 @@ impl Cluster {
             config,
             identity,
             data_dir: dir.clone(),
-            clock: self.world.clock.clone(),
+            clock: machine.clock.clone(),
             seed: chance.word(),
             ids: Box::new(SeededIds(chance)),
             store,
@@ -370,6 +379,27 @@ impl Cluster {
         self.world.note(&format!("n{number} killed: {how:?}"));
         self.world.down(number);
         Ok((machine.tasks.take(), up))
+    }
+
+    /// Sets the wall clock of a machine wrong by so many milliseconds.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn set_clock(&self, number: u32, wrong_by_ms: i64) -> anyhow::Result<()> {
+        self.world.note(&format!("n{number}: clock wrong by {wrong_by_ms} ms"));
+        self.machine(number)?.clock.set(wrong_by_ms);
+        Ok(())
+    }
+
+    /// A machine that never comes back: its node is still a member, which somebody has to remove.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub async fn bury(&mut self, number: u32) -> anyhow::Result<NodeId> {
+        self.kill(number, Kill::Power).await?;
+        self.world.bury(number);
+        let gone = self.machines.remove(&number).context("a known machine")?;
+        Ok(gone.id)
     }
 
     /// Nothing gets from one machine to the other.

@@ -16,6 +16,8 @@ use super::workload;
 
 /// The longest that a machine stays down.
 const DOWN_MAX_MS: u32 = 12_000;
+/// How soon a daemon ends itself after its disk has failed.
+const LAST_FAILURE: Duration = Duration::from_millis(100);
 
 /// The faults of one run.
 #[derive(Debug)]
@@ -171,6 +173,7 @@ impl Faults {
                 delay: Duration::from_millis(20),
                 jitter: Duration::from_millis(30),
                 loss: 0.01,
+                replay: 0.2,
             },
         };
         cluster.world.count("fault: links changed");
@@ -241,6 +244,8 @@ impl Faults {
             let disk = cluster.disk(number)?;
             disk.forgive();
         }
+        // What was under way when a disk failed shows a moment later.
+        sleep(LAST_FAILURE).await;
         self.bury_stopped(cluster).await?;
         self.back.clear();
         for number in cluster.numbers() {

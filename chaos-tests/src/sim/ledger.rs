@@ -53,6 +53,23 @@ pub struct Page {
     newest: Revision,
 }
 
+impl Value {
+    /// The number that was written last; none when it was removed.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::Config(number) | Self::Service(number, _) => Some(number),
+            Self::Absent => None,
+        }
+    }
+}
+
+impl Page {
+    /// Everything that anybody has tried to write.
+    pub fn names(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+}
+
 impl Ledger {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,7 +136,8 @@ impl Ledger {
     }
 }
 
-fn shown(name: &str, view: &View) -> Value {
+/// What `view` shows of the object of this name.
+pub(super) fn shown(name: &str, view: &View) -> Value {
     let Ok(parsed) = name.parse() else { return Value::Absent };
     let value = |labels: &BTreeMap<String, String>| {
         labels.get(VALUE).and_then(|text| text.parse().ok()).unwrap_or_default()

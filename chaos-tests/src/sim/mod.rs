@@ -5,6 +5,7 @@
 //! replays (see docs/design/simulation.md). What only a real kernel can do wrong is found by the
 //! real clusters next door.
 
+mod asked;
 pub mod chance;
 pub mod clock;
 pub mod cluster;

@@ -16,7 +16,8 @@ use super::converge;
 use super::faults::Faults;
 use super::ledger::Ledger;
 use super::workload::Client;
-use super::{observer, scenarios};
+use super::{asked, observer, scenarios};
+use crate::history::Record;
 
 /// How long clients may take to get their last answers once everything is sound.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
@@ -55,6 +56,8 @@ pub struct Report {
     pub lines: Vec<String>,
     /// Faults, load and checks, counted.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What clients asked and were answered.
+    pub history: Vec<Record>,
     /// Simulated time that passed.
     pub simulated: Duration,
 }
@@ -90,7 +93,8 @@ impl Run {
     pub async fn settle(&mut self) -> anyhow::Result<()> {
         self.cluster.world.check()?;
         self.stop_clients().await?;
-        converge::demand(&self.cluster, &self.ledger).await
+        converge::demand(&self.cluster, &self.ledger).await?;
+        asked::check(&self.cluster.world, &self.ledger)
     }
 }
 
@@ -132,6 +136,7 @@ pub fn simulate(name: &str, seed: u64, shape: Shape, body: Body) -> Report {
         hash: 0,
         lines: Vec::new(),
         counts: BTreeMap::new(),
+        history: Vec::new(),
         simulated: Duration::ZERO,
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -174,6 +179,7 @@ async fn whole(report: &mut Report, shape: Shape, body: Body) {
     report.failure = failure.map(|error| format!("{error:#}"));
     (report.hash, report.lines) = world.trace();
     report.counts = world.counts();
+    report.history = world.history.records();
     report.simulated = begun.elapsed();
     run.cluster.stop().await;
 }

@@ -1,6 +1,12 @@
 //! Scripted runs: one fault each, at the moment that hurts most, from the catalogue of what must be
 //! survived. The seed moves that moment about.
 
+mod clocks;
+mod disks;
+mod drains;
+mod links;
+mod snapshots;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +16,7 @@ use futures::future::BoxFuture;
 use swarm_model::command::Op;
 use swarm_model::id::{ServiceId, TaskId};
 use swarm_model::meta::Revision;
-use swarm_model::node::{Availability, Reachability, Role};
+use swarm_model::node::{Reachability, Role};
 use swarm_node::api::backend::Backend;
 use swarm_node::runtime::MockEventKind;
 use tokio::time::sleep;
@@ -36,9 +42,10 @@ const THREE: Shape = Shape { managers: 3, workers: 0, snapshot_interval: 10_000 
 const THREE_AND_TWO: Shape = Shape { managers: 3, workers: 2, snapshot_interval: 10_000 };
 const FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 10_000 };
 const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 100 };
+const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 27] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -55,7 +62,8 @@ pub const ALL: [Scenario; 14] = [
         shape: THREE_AND_TWO,
         body: leaders_change_during_update,
     },
-    Scenario { name: "drain", shape: THREE_AND_TWO, body: drain },
+    Scenario { name: "drain", shape: THREE_AND_TWO, body: drains::one },
+    Scenario { name: "drain-all", shape: THREE, body: drains::all },
     Scenario { name: "quorum-lost-and-back", shape: THREE_AND_TWO, body: quorum_lost },
     Scenario {
         name: "service-removed-while-its-worker-is-down",
@@ -65,6 +73,26 @@ pub const ALL: [Scenario; 14] = [
     Scenario { name: "follower-behind-a-snapshot", shape: COMPACTING, body: behind_a_snapshot },
     Scenario { name: "join-while-leaders-die", shape: THREE, body: join_while_leaders_die },
     Scenario { name: "one-way-links", shape: FIVE, body: one_way_links },
+    Scenario { name: "slow-links", shape: FIVE, body: links::slow },
+    Scenario { name: "replayed-datagrams", shape: FIVE, body: links::replayed },
+    Scenario { name: "each-alone-in-turn", shape: FIVE, body: links::each_alone },
+    Scenario { name: "bridge", shape: FIVE, body: links::bridge },
+    Scenario { name: "ring-of-majorities", shape: FIVE, body: links::ring },
+    Scenario { name: "flapping-link", shape: FIVE, body: links::flapping },
+    Scenario { name: "wall-clocks-apart", shape: THREE, body: clocks::apart },
+    Scenario { name: "wall-clocks-jump", shape: THREE, body: clocks::jumping },
+    Scenario { name: "retried-under-other-clocks", shape: THREE, body: clocks::retried },
+    Scenario { name: "failing-disks", shape: THREE_AND_TWO, body: disks::failing },
+    Scenario {
+        name: "killed-while-taking-a-snapshot",
+        shape: COMPACTING,
+        body: snapshots::cut_short,
+    },
+    Scenario {
+        name: "members-change-under-partitions",
+        shape: COMPACTING_FIVE,
+        body: snapshots::members_and_partitions,
+    },
 ];
 
 /// Has `op` agreed on.
@@ -315,34 +343,6 @@ fn leaders_change_during_update(run: &mut Run) -> BoxFuture<'_, anyhow::Result<(
             }
         }
         until_exact(run, 60).await?;
-        run.settle().await
-    }
-    .boxed()
-}
-
-fn drain(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
-    async move {
-        create(run, "web", 10).await?;
-        until_exact(run, 10).await?;
-        let number = busy_follower(run)?;
-        let id = run.cluster.id(number)?;
-        let mut spec =
-            run.cluster.node(number)?.view().nodes.get(&id).context("a member")?.spec.clone();
-        spec.availability = Availability::Drain;
-        let op = Op::UpdateNode { id, version: None, spec: spec.clone(), drain_deadline: None };
-        agree(run, op).await?;
-        wait_until(&run.cluster, "an empty node", Duration::from_secs(30), || {
-            let left = running(run).iter().filter(|(machine, _)| *machine == number).count();
-            if left == 0 { Ok(()) } else { Err(format!("{left} still run")) }
-        })
-        .await?;
-        until_exact(run, 10).await?;
-        create(run, "more", 10).await?;
-        until_exact(run, 10).await?;
-        let here = running(run).iter().filter(|(machine, _)| *machine == number).count();
-        ensure!(here == 0, "a drained node got tasks");
-        spec.availability = Availability::Active;
-        agree(run, Op::UpdateNode { id, version: None, spec, drain_deadline: None }).await?;
         run.settle().await
     }
     .boxed()

@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::Chance;
-use super::ledger::{Ledger, VALUE, Value};
+use super::ledger::{Ledger, VALUE, Value, shown};
 use super::world::World;
+use crate::history::{Kind, Record};
 
 /// Objects that one client keeps at a time.
 const OBJECTS_MAX: usize = 4;
@@ -29,10 +30,12 @@ const SERVICES_MAX: usize = 2;
 const REPLICAS_MAX: u32 = 5;
 /// How long one attempt may take before the client takes another node.
 const ATTEMPT: Duration = Duration::from_secs(11);
-/// After this long an answer is given up on: the cluster forgets requests after 60 s.
+/// After this long an answer is given up on.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
+/// Registers that one read looks at.
+const READ_AT_ONCE: u32 = 3;
 /// How long a task has to end after its signal.
 const STOP_GRACE_MS: u64 = 2000;
 
@@ -40,6 +43,7 @@ const STOP_GRACE_MS: u64 = 2000;
 #[derive(Debug)]
 pub struct Client {
     name: String,
+    process: u32,
     world: World,
     ledger: Ledger,
     chance: Chance,
@@ -57,7 +61,7 @@ struct Object {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Config { id: ConfigId, version: Version },
-    Service { id: ServiceId, value: u64, replicas: u32, program: u64 },
+    Service { id: ServiceId, replicas: u32, program: u64 },
 }
 
 /// What became of a write.
@@ -106,7 +110,9 @@ impl Client {
     pub fn new(world: World, ledger: Ledger, seed: u64, number: u32) -> Self {
         let name = format!("c{number}");
         let chance = Chance::new(seed, &format!("client {number}"));
-        Self { name, world, ledger, chance, objects: Vec::new(), made: 0, writes: 0 }
+        // A read of several registers is as many processes.
+        let process = number * (READ_AT_ONCE + 1);
+        Self { name, process, world, ledger, chance, objects: Vec::new(), made: 0, writes: 0 }
     }
 
     /// Works until `stop`; a write that was begun is finished.
@@ -140,7 +146,7 @@ impl Client {
         let name = format!("{}-config-{}", self.name, self.made);
         let (id, value) = (ConfigId::from_raw(self.chance.wide()), self.next_value());
         let op = Op::CreateConfig { id, spec: config_spec(&name, value) };
-        if let Some((at, Done::Config(_, version))) = self.write(&name, op).await {
+        if let Some((at, Done::Config(_, version))) = self.write(&name, Some(value), op).await {
             self.ledger.acknowledge(&name, Value::Config(value), at);
             self.objects.push(Object { name, what: What::Config { id, version } });
         }
@@ -151,9 +157,10 @@ impl Client {
         let (id, value) = (ServiceId::from_raw(self.chance.wide()), self.next_value());
         let replicas = self.chance.between(0, REPLICAS_MAX);
         let spec = Box::new(service_spec(&name, replicas, value, 0));
-        if let Some((at, _)) = self.write(&name, Op::CreateService { id, spec }).await {
+        let op = Op::CreateService { id, spec };
+        if let Some((at, _)) = self.write(&name, Some(value), op).await {
             self.ledger.acknowledge(&name, Value::Service(value, replicas), at);
-            let what = What::Service { id, value, replicas, program: 0 };
+            let what = What::Service { id, replicas, program: 0 };
             self.objects.push(Object { name, what });
         }
     }
@@ -167,19 +174,19 @@ impl Client {
                 let op = Op::UpdateConfig { id, version: Some(version), spec };
                 (op, object.what, Value::Config(next))
             }
-            What::Service { id, mut value, mut replicas, mut program } => {
+            What::Service { id, mut replicas, mut program } => {
                 match self.chance.between(0, 2) {
-                    0 => value = next,
+                    0 => {}
                     1 => replicas = self.chance.between(0, REPLICAS_MAX),
                     _ => program = next,
                 }
-                let spec = Box::new(service_spec(&object.name, replicas, value, program));
+                let spec = Box::new(service_spec(&object.name, replicas, next, program));
                 let op = Op::UpdateService { id, version: None, spec };
-                let what = What::Service { id, value, replicas, program };
-                (op, what, Value::Service(value, replicas))
+                let what = What::Service { id, replicas, program };
+                (op, what, Value::Service(next, replicas))
             }
         };
-        let Some((at, done)) = self.write(&object.name, op).await else {
+        let Some((at, done)) = self.write(&object.name, Some(next), op).await else {
             return self.objects.retain(|other| other.name != object.name);
         };
         self.ledger.acknowledge(&object.name, value, at);
@@ -199,7 +206,7 @@ impl Client {
             What::Config { id, .. } => Op::RemoveConfig { id },
             What::Service { id, .. } => Op::RemoveService { id },
         };
-        if let Some((at, _)) = self.write(&object.name, op).await {
+        if let Some((at, _)) = self.write(&object.name, None, op).await {
             self.ledger.acknowledge(&object.name, Value::Absent, at);
         }
     }
@@ -211,9 +218,18 @@ impl Client {
 
     /// Writes until it is known what became of it. `None` when nobody will know, or when it was
     /// refused, which no write of a lone writer may be.
-    async fn write(&mut self, name: &str, op: Op) -> Option<(Revision, Done)> {
+    async fn write(&mut self, name: &str, value: Option<u64>, op: Op) -> Option<(Revision, Done)> {
         self.ledger.begin(name);
-        match propose(&self.world, &mut self.chance, op).await {
+        let begun = Record::write(self.world.clock.micros(), self.process, name, value);
+        self.world.history.note(begun.clone());
+        let settled = propose(&self.world, &mut self.chance, op).await;
+        let ended = self.world.clock.micros();
+        self.world.history.note(match &settled {
+            Settled::Applied(at, _) => begun.answered(ended, value, at.0),
+            Settled::Rejected(_) => begun.ended(ended, Kind::Fail),
+            Settled::GaveUp => begun.ended(ended, Kind::Unknown),
+        });
+        match settled {
             Settled::Applied(at, done) => {
                 self.world.note(&format!("{name} acknowledged at {at}"));
                 self.world.count("load: writes acknowledged");
@@ -236,9 +252,29 @@ impl Client {
         let up = self.world.up();
         let Some((number, up)) = self.chance.pick(&up) else { return };
         let page = self.ledger.page();
+        let mut begun = Vec::new();
+        for reader in 1..=READ_AT_ONCE {
+            let names = page.names();
+            let Some(name) = self.chance.pick(&names) else { return };
+            let now = self.world.clock.micros();
+            let read = Record::read(now, self.process + reader, name);
+            begun.push(Record { node: Some(*number), ..read });
+        }
+        begun.iter().for_each(|read| self.world.history.note(read.clone()));
         let barrier = up.ended.run_until_cancelled(up.node.read_barrier());
-        let Ok(Some(Ok(_))) = timeout(READ, barrier).await else { return };
-        match self.ledger.verify(&page, &up.node.view()) {
+        let answer = timeout(READ, barrier).await;
+        let (view, now) = (up.node.view(), self.world.clock.micros());
+        let answered = matches!(answer, Ok(Some(Ok(_))));
+        for read in begun {
+            self.world.history.note(match answered {
+                true => read.answered(now, shown(&read.key, &view).number(), view.revision.0),
+                false => read.ended(now, Kind::Unknown),
+            });
+        }
+        if !answered {
+            return;
+        }
+        match self.ledger.verify(&page, &view) {
             Ok(_) => self.world.count("check: linearizable reads"),
             Err(what) => self.world.violate(&format!("L: on n{number}: {what}")),
         }

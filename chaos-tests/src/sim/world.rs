@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::SimClock;
 use super::trace::Trace;
+use crate::history::Recorder;
 
 /// Shared by driver, clients and observer. Clones are handles to the same one.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct World {
     inner: Arc<Mutex<Inner>>,
     /// The wall clock.
     pub clock: Arc<SimClock>,
+    /// What clients asked and were answered.
+    pub history: Recorder,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +59,7 @@ pub struct Up {
 impl World {
     /// An empty world.
     pub fn new(clock: Arc<SimClock>) -> Self {
-        Self { inner: Arc::default(), clock }
+        Self { inner: Arc::default(), clock, history: Recorder::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -71,7 +74,12 @@ impl World {
 
     /// Counts a fault, an operation or a check.
     pub fn count(&self, what: &'static str) {
-        *self.lock().counts.entry(what).or_default() += 1;
+        self.count_many(what, 1);
+    }
+
+    /// Counts several at once.
+    pub fn count_many(&self, what: &'static str, number: usize) {
+        *self.lock().counts.entry(what).or_default() += number as u64;
     }
 
     /// Everything counted.
@@ -127,6 +135,11 @@ impl World {
     /// Puts a machine in, or replaces what is known of it.
     pub(super) fn seat(&self, number: u32, seat: Seat) {
         self.lock().seats.insert(number, seat);
+    }
+
+    /// A machine is gone for ever.
+    pub(super) fn bury(&self, number: u32) {
+        self.lock().seats.remove(&number);
     }
 
     /// The daemon of a machine is down.

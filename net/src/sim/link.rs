@@ -19,12 +19,18 @@ pub struct Link {
     pub jitter: Duration,
     /// The part of packets that is lost, 0.0 to 1.0. Datagrams vanish; calls and streams get late.
     pub loss: f64,
+    /// The part of datagrams that arrive a second time, 0.0 to 1.0.
+    pub replay: f64,
 }
 
 impl Link {
     /// A quiet local network.
-    pub const LAN: Self =
-        Self { delay: Duration::from_micros(200), jitter: Duration::from_micros(300), loss: 0.0 };
+    pub const LAN: Self = Self {
+        delay: Duration::from_micros(200),
+        jitter: Duration::from_micros(300),
+        loss: 0.0,
+        replay: 0.0,
+    };
 
     /// What a packet takes on average.
     pub(crate) fn mean(&self) -> Duration {
@@ -39,6 +45,12 @@ impl Link {
     pub(crate) fn datagram(&self, rng: &mut StdRng) -> Option<Duration> {
         let transit = self.transit(rng);
         (!self.loses(rng)).then_some(transit)
+    }
+
+    /// How long after its sending a datagram that arrived arrives again, if it does.
+    pub(crate) fn echo(&self, rng: &mut StdRng) -> Option<Duration> {
+        let again = self.replay > 0.0 && rng.random_range(0.0..1.0) < self.replay;
+        again.then(|| self.transit(rng))
     }
 
     /// How long a message takes that is sent until it arrives.

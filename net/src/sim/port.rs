@@ -209,19 +209,23 @@ impl Inner {
             // Sent into the void, as far as the sender can tell.
             Err(_lost) => return Ok(()),
         };
-        let transit = {
+        let arrivals = {
             let state = &mut *self.network.state();
-            state.link(self.me, to).datagram(&mut state.rng)
+            let link = state.link(self.me, to);
+            let first = link.datagram(&mut state.rng);
+            [first, first.and_then(|_| link.echo(&mut state.rng))]
         };
-        let Some(transit) = transit else { return Ok(()) };
-        let network = self.network.clone();
-        self.network.tasks().spawn("sim datagram", async move {
-            sleep(transit).await;
-            let open = network.state().is_open(from.node_id, to);
-            if open && !slot.life.is_cancelled() {
-                slot.handler.datagram(from, payload);
-            }
-        });
+        for transit in arrivals.into_iter().flatten() {
+            let (network, slot) = (self.network.clone(), slot.clone());
+            let payload = payload.clone();
+            self.network.tasks().spawn("sim datagram", async move {
+                sleep(transit).await;
+                let open = network.state().is_open(from.node_id, to);
+                if open && !slot.life.is_cancelled() {
+                    slot.handler.datagram(from, payload);
+                }
+            });
+        }
         Ok(())
     }
 }

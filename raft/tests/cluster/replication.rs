@@ -32,6 +32,7 @@ async fn records_survive_a_lossy_flapping_link() {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(20),
         loss: 0.1,
+        ..Link::LAN
     });
     for number in 1..=60 {
         if number % 10 == 0 {

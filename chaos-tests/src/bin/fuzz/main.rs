@@ -4,18 +4,25 @@
 mod entropy;
 mod many;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use many::Runs;
+use swarm_chaos::history;
 use swarm_chaos::sim::{self, Report, scenarios};
+use swarm_state::mistake::Mistake;
 
 /// Lines of the trace that a failure prints.
 const TAIL: usize = 40;
 
 const HELP: &str = "\
-usage: fuzz --seed N [--scenario NAME] [--trace FILE]   one run, exactly as it was
-       fuzz --seeds N [--from M] [--scenario NAME]      N runs, from seed M on
+usage: fuzz --seed N [--scenario NAME] [--trace FILE]   one run, exactly as it was;
+            [--history FILE]                     what clients asked and were answered
+       fuzz --seeds N [--from M] [--scenario NAME]      N runs, from seed M on;
+            [--twice]                            each twice, which must go one way
        fuzz --list                                      the scenarios
+       fuzz --mistakes                                  the mistakes that a test build can plant
 
 SWARM_SIM_LOG=swarm=debug shows the product's own log of a run.";
 
@@ -27,7 +34,10 @@ struct Args {
     from: u64,
     scenario: Option<String>,
     trace: Option<String>,
+    history: Option<String>,
+    twice: bool,
     list: bool,
+    mistakes: bool,
 }
 
 fn main() -> ExitCode {
@@ -51,7 +61,10 @@ fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Args> {
             "--from" => args.from = value()?.parse()?,
             "--scenario" => args.scenario = Some(value()?),
             "--trace" => args.trace = Some(value()?),
+            "--history" => args.history = Some(value()?),
+            "--twice" => args.twice = true,
             "--list" => args.list = true,
+            "--mistakes" => args.mistakes = true,
             _ => bail!("{word} is no option"),
         }
     }
@@ -66,9 +79,18 @@ fn run(args: Args) -> anyhow::Result<bool> {
         }
         return Ok(true);
     }
+    if args.mistakes {
+        for (name, _) in Mistake::ALL {
+            println!("{name}");
+        }
+        return Ok(true);
+    }
     match (args.seed, args.seeds) {
         (Some(seed), None) => one(seed, &args),
-        (None, Some(seeds)) => many::run(args.from, seeds, args.scenario.as_deref()),
+        (None, Some(seeds)) => {
+            let (from, twice) = (args.from, args.twice);
+            many::run(&Runs { from, seeds, scenario: args.scenario.as_deref(), twice })
+        }
         _ => bail!("one of --seed, --seeds and --list is needed"),
     }
 }
@@ -82,6 +104,9 @@ fn one(seed: u64, args: &Args) -> anyhow::Result<bool> {
     };
     if let Some(path) = &args.trace {
         std::fs::write(path, report.lines.join("\n")).with_context(|| format!("write {path}"))?;
+    }
+    if let Some(path) = &args.history {
+        history::write(Path::new(path), &report.history)?;
     }
     show(&report);
     Ok(report.failure.is_none())
