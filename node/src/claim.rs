@@ -31,9 +31,18 @@ impl Claim {
     /// # Errors
     /// When a node or something else lives there, somebody else prepares it, or it cannot be used.
     pub(crate) fn take(dir: &Path) -> Result<Self, SetupError> {
-        let failed = |source| SetupError::Dir { dir: dir.to_owned(), source };
+        let failed = |source: io::Error| match source.kind() {
+            // Of a parent that is a file the system says that it exists.
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                SetupError::NotDirectory { dir: dir.to_owned() }
+            }
+            _ => SetupError::Dir { dir: dir.to_owned(), source },
+        };
         let busy = || SetupError::Busy { dir: dir.to_owned() };
         let made = make(dir).map_err(failed)?;
+        if !fs::metadata(dir).map_err(failed)?.is_dir() {
+            return Err(SetupError::NotDirectory { dir: dir.to_owned() });
+        }
         let lock = File::open(dir).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -125,6 +134,17 @@ mod tests {
         first.keep();
         assert!(matches!(Claim::take(&dir), Err(SetupError::Occupied { .. })));
         assert!(dir.join(CONFIG_FILE).exists(), "who was refused must not clean up");
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let file = home.path().join("f");
+        fs::write(&file, "").expect("written");
+        for path in [file.clone(), file.join("d")] {
+            assert!(matches!(Claim::take(&path), Err(SetupError::NotDirectory { .. })), "{path:?}");
+        }
+        assert!(file.exists());
     }
 
     #[test]

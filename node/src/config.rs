@@ -56,7 +56,10 @@ pub struct Bootstrap {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// There is none: no node lives here.
-    #[error("{} is not the data directory of a node: run `swarm init` or `swarm join` first", dir.display())]
+    #[error(
+        "there is no node in {}: make one with `swarm init` or `swarm join`, or name its directory \
+         with --data-dir", dir.display()
+    )]
     NoNode {
         /// The directory.
         dir: PathBuf,
@@ -123,7 +126,11 @@ pub fn save_peers(dir: &Path, peers: &Peers) -> Result<(), ConfigError> {
 fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ConfigError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(None);
+        }
         Err(source) => {
             return Err(ConfigError::Io { action: "read", path: path.to_owned(), source });
         }
@@ -159,7 +166,11 @@ mod tests {
     #[test]
     fn settings_are_read_back_and_absence_is_explained() {
         let dir = tempfile::tempdir().expect("temp dir");
-        assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::NoNode { .. })));
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("written");
+        for path in [dir.path(), &dir.path().join("none"), &file] {
+            assert!(matches!(NodeConfig::load(path), Err(ConfigError::NoNode { .. })), "{path:?}");
+        }
         let config = NodeConfig {
             cluster_id: ClusterId::from_raw(1),
             node_id: NodeId::from_raw(2),

@@ -121,9 +121,9 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonErr
 
 /// One life of the node in `dir`.
 async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError> {
+    let config = NodeConfig::load(dir)?;
     // Absolute: supervisors and sockets outlive the working directory.
     let dir = fs::canonicalize(dir).map_err(io_error(format!("use {}", dir.display())))?;
-    let config = NodeConfig::load(&dir)?;
     let identity = Identity::load(&dir)?;
     if identity.node_id() != config.node_id || identity.cluster_id() != config.cluster_id {
         return Err(DaemonError::MixedUp { dir });

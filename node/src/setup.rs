@@ -108,8 +108,14 @@ pub enum SetupError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It is a file, or something in its path is.
+    #[error("{} is not a directory: choose another --data-dir", dir.display())]
+    NotDirectory {
+        /// What was named.
+        dir: PathBuf,
+    },
     /// The directory cannot be used.
-    #[error("cannot use {}", dir.display())]
+    #[error("cannot use {}: choose another --data-dir, or make it this user's", dir.display())]
     Dir {
         /// The directory.
         dir: PathBuf,

@@ -50,7 +50,9 @@ fn failure(error: &SetupError) -> Failure {
         SetupError::Occupied { .. } | SetupError::Busy { .. } | SetupError::PortInUse { .. } => {
             Exit::Conflict
         }
-        SetupError::NotEmpty { .. } | SetupError::Spec(_) => Exit::Usage,
+        SetupError::NotEmpty { .. } | SetupError::NotDirectory { .. } | SetupError::Spec(_) => {
+            Exit::Usage
+        }
         SetupError::Net(error) => match error {
             swarm_net::Error::Token { .. } => Exit::Usage,
             swarm_net::Error::PortInUse { .. } => Exit::Conflict,
@@ -87,14 +89,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// Why it could not start, or why it had to end.
 pub(crate) async fn run_daemon(data_dir: &Path) -> Result<(), Failure> {
-    if !data_dir.exists() {
-        let message = format!(
-            "there is no node in {}: make one with `swarm init` or `swarm join`, or name its \
-             directory with --data-dir",
-            data_dir.display()
-        );
-        return Err(Failure::failed(message));
-    }
     let failed = |error: std::io::Error| Failure::failed(format!("cannot watch signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -33,16 +33,25 @@ enum Step {
 pub(super) async fn run(core: &Core) {
     let mut views = core.consensus.views();
     let mut status = core.consensus.status();
+    let mut tried = None;
     loop {
         let view = views.borrow_and_update().clone();
         let group = status.borrow_and_update().clone();
         if let Some(step) = next_step(core.id, &view, &group, core.clock.now()) {
+            let again = tried.as_ref() == Some(&step);
+            if !again {
+                tracing::info!(?step, "changing the consensus group");
+            }
             if let Err(error) = take(core, &view, &step).await {
-                tracing::info!(?step, %error, "the consensus group stays as it is for now");
+                if !again {
+                    tracing::info!(?step, %error, "the consensus group stays as it is for now");
+                }
                 tokio::time::sleep(RETRY).await;
             }
+            tried = Some(step);
             continue;
         }
+        tried = None;
         tokio::select! {
             changed = views.wait_for(|new| !new.nodes.ptr_eq(&view.nodes)) => {
                 if changed.is_err() { return }
@@ -103,7 +112,6 @@ fn next_step(
 }
 
 async fn take(core: &Core, view: &View, step: &Step) -> Result<(), swarm_raft::Error> {
-    tracing::info!(?step, "changing the consensus group");
     match step {
         Step::Follow(node) => {
             let addr = view.nodes.get(node).and_then(|node| node.status.addr.parse().ok());
