@@ -141,6 +141,8 @@ async fn join_killed(ask: Ask) -> Result<Sheet> {
         remove(&stage.cluster, 0, own).await?;
         let mut gone = stage.cluster.take(number);
         gone.lose_machine()?;
+        // The next one is another machine at this address: with an empty disk.
+        std::fs::remove_dir_all(&gone.dir)?;
         stage.heals().await?;
     }
     stage.sheet.fact("nodes of first tries that had to be removed", ghosts.to_string());
