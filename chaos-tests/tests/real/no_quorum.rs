@@ -34,8 +34,15 @@ async fn without_quorum_tasks_go_on_reads_are_stale_and_writes_fail_fast() -> Re
     ensure!(missing.status == 404 && missing.is_stale(), "{missing:?}");
 
     let dir = cluster.nodes()[0].dir.clone();
+    let watch = Stopwatch::start();
     let scale = Swarm::at(&dir, &["service", "scale", "web=9"]).run().await?;
     fails(&scale, 5, "quorum")?;
+    ensure!(watch.elapsed() < Duration::from_secs(10), "scale took {:?}", watch.elapsed());
+    let shown = Swarm::at(&dir, &["node", "ls"]).run().await?.ok()?;
+    let dead = shown.matches("Unknown").count();
+    ensure!(dead == 2 && !shown.contains("Leader"), "node ls shows {shown}");
+    let shown = Swarm::at(&dir, &["status"]).run().await?.ok()?;
+    ensure!(shown.contains("1 ready, 0 down, 2 unknown"), "status shows {shown}");
     ensure!(swarm_chaos::invariants::programs(&cluster, "web")?.len() == 3, "tasks ended");
 
     cluster.node(1).restart()?;
