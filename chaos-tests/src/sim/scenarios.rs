@@ -5,6 +5,7 @@ mod clocks;
 mod disks;
 mod drains;
 mod links;
+mod reads;
 mod snapshots;
 
 use std::collections::BTreeSet;
@@ -45,7 +46,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 27] = [
+pub const ALL: [Scenario; 28] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -79,6 +80,7 @@ pub const ALL: [Scenario; 27] = [
     Scenario { name: "bridge", shape: FIVE, body: links::bridge },
     Scenario { name: "ring-of-majorities", shape: FIVE, body: links::ring },
     Scenario { name: "flapping-link", shape: FIVE, body: links::flapping },
+    Scenario { name: "reads-while-cut-off", shape: FIVE, body: reads::cut_off },
     Scenario { name: "wall-clocks-apart", shape: THREE, body: clocks::apart },
     Scenario { name: "wall-clocks-jump", shape: THREE, body: clocks::jumping },
     Scenario { name: "retried-under-other-clocks", shape: THREE, body: clocks::retried },
