@@ -195,6 +195,13 @@ pub enum CallError {
         /// What the last attempt said.
         reason: String,
     },
+    /// This node knows that the other one was removed from the cluster. Nothing was sent; never try again.
+    /// (A peer that counts *this* node as removed answers with a refusal.)
+    #[error("node {node} was removed from the cluster")]
+    PeerRemoved {
+        /// The node.
+        node: NodeId,
+    },
     /// No answer in time. The request may have been executed.
     #[error("no answer before the deadline")]
     DeadlineExceeded,
@@ -223,7 +230,10 @@ impl CallError {
     pub fn may_have_executed(&self) -> bool {
         use crate::rpc::RefusalCode;
         match self {
-            Self::UnknownAddress { .. } | Self::Unreachable { .. } | Self::TooLarge { .. } => false,
+            Self::UnknownAddress { .. }
+            | Self::Unreachable { .. }
+            | Self::PeerRemoved { .. }
+            | Self::TooLarge { .. } => false,
             Self::Refused(refusal) => {
                 matches!(refusal.code, RefusalCode::TimedOut | RefusalCode::Internal)
             }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::cluster::ClusterSpec;
 use swarm_model::id::{ClusterId, NodeId};
 use swarm_model::node::Availability;
+use swarm_model::service::{SpecError, validate_labels};
 
 /// The settings' file name.
 pub const CONFIG_FILE: &str = "node.json";
@@ -84,6 +85,15 @@ pub enum ConfigError {
         #[source]
         source: serde_json::Error,
     },
+    /// The cluster would not take the labels in it.
+    #[error("{}: the node's labels must be changed", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: SpecError,
+    },
 }
 
 impl NodeConfig {
@@ -92,7 +102,13 @@ impl NodeConfig {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(dir: &Path) -> Result<Self, ConfigError> {
-        load(&dir.join(CONFIG_FILE))?.ok_or_else(|| ConfigError::NoNode { dir: dir.to_owned() })
+        let path = dir.join(CONFIG_FILE);
+        let config: Self =
+            load(&path)?.ok_or_else(|| ConfigError::NoNode { dir: dir.to_owned() })?;
+        match validate_labels("Labels", &config.labels) {
+            Ok(()) => Ok(config),
+            Err(source) => Err(ConfigError::Labels { path, source }),
+        }
     }
 
     /// Writes the settings into `dir`, whole or not at all. Blocks on the disk.
@@ -184,5 +200,8 @@ mod tests {
         assert_eq!(NodeConfig::load(dir.path()).expect("just written"), config);
         fs::write(dir.path().join(CONFIG_FILE), "{").expect("written");
         assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Malformed { .. })));
+        let labels = BTreeMap::from([(String::new(), "no key".to_owned())]);
+        NodeConfig { labels, ..config }.save(dir.path()).expect("writable");
+        assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Labels { .. })));
     }
 }

@@ -185,19 +185,18 @@ async fn say(core: &Core, farewell: &Farewell) -> Answer {
             return Answer::Again("the leader was lost".to_owned());
         }
     };
-    let view = core.consensus.view();
     match answer {
         Ok(_) => Answer::LetGo,
-        Err(CallError::Refused(refusal)) => meaning(refusal, view.removed_nodes.contains(&leader)),
+        Err(CallError::Refused(refusal)) => meaning(refusal),
         Err(error) => Answer::Again(error.to_string()),
     }
 }
 
 /// What a leader's refusal means. Pure.
-fn meaning(refusal: Refusal, leader_was_removed: bool) -> Answer {
+fn meaning(refusal: Refusal) -> Answer {
     match refusal.code {
-        // It let us go before it could say so. (The mesh says the same of a callee that was removed.)
-        RefusalCode::Removed if !leader_was_removed => Answer::LetGo,
+        // It let us go before it could say so.
+        RefusalCode::Removed => Answer::LetGo,
         RefusalCode::Conflict => Answer::Refused(refusal.message),
         _ => Answer::Again(refusal.message),
     }
@@ -253,11 +252,9 @@ mod tests {
 
     #[test]
     fn only_a_word_about_this_node_counts_as_let_go() {
-        let of = |code, leader_was_removed| meaning(Refusal::new(code, "why"), leader_was_removed);
-        let again = Answer::Again("why".to_owned());
-        assert_eq!(of(RefusalCode::Removed, false), Answer::LetGo);
-        assert_eq!(of(RefusalCode::Removed, true), again);
-        assert_eq!(of(RefusalCode::NotLeader, false), again);
-        assert_eq!(of(RefusalCode::Conflict, false), Answer::Refused("why".to_owned()));
+        let of = |code| meaning(Refusal::new(code, "why"));
+        assert_eq!(of(RefusalCode::Removed), Answer::LetGo);
+        assert_eq!(of(RefusalCode::NotLeader), Answer::Again("why".to_owned()));
+        assert_eq!(of(RefusalCode::Conflict), Answer::Refused("why".to_owned()));
     }
 }

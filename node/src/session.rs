@@ -47,7 +47,6 @@ impl OpenSession for MeshSessions {
                     core.transport.open(leader, Method::Session, hello, OPEN_DEADLINE).await;
                 if let Err(CallError::Refused(refusal)) = &opened
                     && refusal.code == RefusalCode::Removed
-                    && !core.consensus.view().removed_nodes.contains(&leader)
                 {
                     // The removal itself may never reach a node that was cut off at once.
                     tracing::warn!(peer = %leader, "this node was removed from the cluster");

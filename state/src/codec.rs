@@ -105,8 +105,26 @@ pub(crate) fn encode_snapshot<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecE
 }
 
 pub(crate) fn decode_snapshot<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    decode::<_, SNAPSHOT_BYTES_MAX>(1..=SNAPSHOT_FORMAT, bytes)
+    let versions = 1..=SNAPSHOT_FORMAT;
+    // The decoder makes room for a text before it reads it, as far as the limit goes (which counts values at
+    // their full width): so a short snapshot must have a low one, whatever lengths it claims.
+    match bytes.len() {
+        length if length <= SMALL => decode::<_, { SMALL * WIDTH }>(versions, bytes),
+        length if length <= MEDIUM => decode::<_, { MEDIUM * WIDTH }>(versions, bytes),
+        length if length <= LARGE => decode::<_, { LARGE * WIDTH }>(versions, bytes),
+        length if length <= SNAPSHOT_BYTES_MAX => {
+            decode::<_, { SNAPSHOT_BYTES_MAX.saturating_mul(WIDTH) }>(versions, bytes)
+        }
+        length => Err(CodecError::TooLarge { bytes: length, limit: SNAPSHOT_BYTES_MAX }),
+    }
 }
+
+/// Steps of length between which limits differ.
+const SMALL: usize = 64 << 10;
+const MEDIUM: usize = 1 << 20;
+const LARGE: usize = 32 << 20;
+/// A number of one stored byte counts for up to 16 against the limit.
+const WIDTH: usize = 32;
 
 /// The format in which a snapshot was written.
 pub(crate) fn snapshot_format(bytes: &[u8]) -> Result<u8, CodecError> {

@@ -182,7 +182,8 @@ impl Swim {
 
     /// Takes one of foca's packets, sent by `from` as its certificate says.
     pub(crate) fn handle_packet(&mut self, now: Instant, from: NodeId, packet: &[u8]) {
-        let header = match take_header(packet) {
+        let mut news = packet;
+        let header = match take_header(&mut news) {
             Ok(header) if header.src.node == from && !self.members.is_forgotten(from) => header,
             Ok(_) => return tracing::debug!(peer = %from, "gossip in another node's name dropped"),
             Err(error) => return tracing::debug!(peer = %from, %error, "malformed gossip dropped"),
@@ -218,7 +219,9 @@ impl Swim {
             | Message::Gossip
             | Message::Broadcast => {}
         }
-        let handled = self.foca.handle_data(packet, &mut self.runtime);
+        // What follows the header is about other nodes, which nobody proves to exist.
+        let taken = if self.room() == 0 { packet.len() - news.len() } else { packet.len() };
+        let handled = self.foca.handle_data(&packet[..taken], &mut self.runtime);
         self.settle(now, handled);
         if let Some(timer) = answered {
             self.fire(now, timer);

@@ -22,6 +22,8 @@ pub(crate) use ledger::{Applied, Delta, Ledger};
 pub const MAX_NODE_BYTES: usize = 64 * 1024;
 /// Copies held here: one a node.
 pub(crate) const MAX_NODES: usize = 4096;
+/// All copies together, keys and overhead counted: nobody proves that the nodes they are about exist.
+pub(crate) const MAX_ALL_BYTES: usize = 32 << 20;
 /// Removed nodes remembered, so that a late copy does not bring them back.
 const MAX_FORGOTTEN: usize = 4096;
 /// An epoch rises by one a restart; more than this was made up.
@@ -191,6 +193,10 @@ impl StatusMap {
         if node == self.me {
             self.observe(Head { node, life: delta.life, version: delta.version });
             return Applied::Stale;
+        }
+        let held: usize = self.ledgers.values().map(Ledger::bytes).sum();
+        if held + delta.cost() > MAX_ALL_BYTES {
+            return Applied::Refused;
         }
         let said = self.ledgers.get(&node).is_some_and(|ledger| !ledger.is_empty());
         let full = self.ledgers.len() >= MAX_NODES;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::epoch::Epoch;
 use swarm_model::id::NodeId;
 use swarm_model::node::Role;
+use swarm_model::units::Timestamp;
 
 use super::shared::Shared;
 use super::{codes, epochs};
@@ -33,8 +34,8 @@ pub(crate) struct Hello {
 pub(crate) enum Guest {
     /// Nobody knows who; on the join lane.
     Stranger,
-    /// The node that its certificate names, in the role that the certificate names.
-    Node(NodeId, Role),
+    /// The node that its certificate names, in the role and until the moment that the certificate names.
+    Node(NodeId, Role, Timestamp),
 }
 
 /// Why a connection is closed at once.
@@ -81,5 +82,5 @@ pub(crate) fn admit(shared: &Shared, connection: &Connection) -> Result<(Lane, G
             ..reject(codes::REMOVED, refusal)
         },
     )?;
-    Ok((lane, Guest::Node(certificate.node_id, certificate.role)))
+    Ok((lane, Guest::Node(certificate.node_id, certificate.role, certificate.expires_at)))
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::framed::{FrameReader, FrameWriter};
 use super::link::Link;
 use super::shared::Shared;
-use crate::frame::{self, MAX_FRAME};
+use crate::frame;
 use crate::rpc::wire::{RequestHead, Status};
 use crate::rpc::{Kind, Method, Refusal, RefusalCode};
 use crate::stream::{MessageReceiver, MessageSender, MessageStream};
@@ -58,8 +58,9 @@ impl Call {
             let message = format!("{:?} is no {kind:?} call", self.method);
             return Err(Refusal::new(RefusalCode::UnknownMethod, message).into());
         }
-        if self.body.len() > MAX_FRAME {
-            return Err(CallError::TooLarge { size: self.body.len(), limit: MAX_FRAME });
+        let (size, limit) = (self.body.len(), self.method.longest_request());
+        if size > limit {
+            return Err(CallError::TooLarge { size, limit });
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(crate) const TOO_MANY: VarInt = VarInt::from_u32(4);
 /// A stream was given up in the middle of a frame.
 pub(crate) const CANCELLED: VarInt = VarInt::from_u32(5);
 
+/// The peer's certificate has expired.
+pub(crate) const EXPIRED: VarInt = VarInt::from_u32(7);
 /// The peer belongs to another epoch of the cluster.
 pub(crate) const OTHER_EPOCH: VarInt = VarInt::from_u32(6);
 

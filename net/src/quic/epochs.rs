@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 
 use quinn::{Connection, ConnectionError};
-use rustls::pki_types::CertificateDer;
 use swarm_model::epoch::{Encounter, Epoch};
 use swarm_model::id::NodeId;
 use swarm_model::node::Role;
@@ -14,8 +13,7 @@ use tokio::time::timeout;
 
 use super::admit::Hello;
 use super::shared::Shared;
-use super::{codes, limits};
-use crate::ca::certificate::NodeCertificate;
+use super::{codes, expiry, limits};
 use crate::ca::server_name;
 use crate::frame;
 use crate::rpc::Lane;
@@ -113,10 +111,9 @@ pub(super) async fn knock(shared: &Shared, node: NodeId, addr: SocketAddr) {
     }
 }
 
-/// The role in the other end's certificate, which the handshake has checked.
+/// The role in the other end's certificate.
 fn role_of(connection: &Connection) -> Option<Role> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    NodeCertificate::read(chain.first()?).ok().map(|certificate| certificate.role)
+    expiry::certificate(connection).map(|certificate| certificate.role)
 }
 
 #[cfg(test)]

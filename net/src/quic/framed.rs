@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::time::timeout;
 
-use super::codes;
+use super::budget::{Budget, Share};
+use super::{codes, limits};
 use crate::frame::FrameError;
 use crate::rpc::wire::{self, ANSWER_HEAD, MESSAGE_HEAD, REQUEST_HEAD, RequestHead, Status};
 use crate::transport::CallError;
@@ -30,6 +32,12 @@ pub(crate) struct FrameReader {
     stream: RecvStream,
     chunks: VecDeque<Bytes>,
     buffered: usize,
+    /// What the sender may have under way; `None` where we asked for what comes.
+    budget: Option<Budget>,
+    /// The share of the frame being read, or of the last one that was given out.
+    share: Option<Share>,
+    /// The share is the one of a message that is still being read.
+    admitted: bool,
 }
 
 impl FrameWriter {
@@ -95,7 +103,21 @@ impl Drop for FrameWriter {
 
 impl FrameReader {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, chunks: VecDeque::new(), buffered: 0 }
+        let (budget, share) = (None, None);
+        Self { stream, chunks: VecDeque::new(), buffered: 0, budget, share, admitted: false }
+    }
+
+    /// A reader of what others send unasked. A frame counts until the next one is read, or the reader dropped.
+    pub(crate) fn within(stream: RecvStream, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..Self::new(stream) }
+    }
+
+    async fn admit(&mut self, length: usize) {
+        // The frame before was dealt with: its share may be what this one waits for.
+        self.share = None;
+        if let Some(budget) = &self.budget {
+            self.share = budget.take(length).await;
+        }
     }
 
     /// Reads a request's head; the body follows with [`FrameReader::body`].
@@ -114,6 +136,9 @@ impl FrameReader {
     /// Reads one message of a stream; `None` at the stream's end. Cancel-safe.
     pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, CallError> {
         // The head stays buffered until the whole message is there, so that a dropped future loses nothing.
+        if !self.admitted {
+            self.share = None;
+        }
         if !self.buffer(MESSAGE_HEAD).await? {
             return match self.buffered {
                 0 => Ok(None),
@@ -121,15 +146,27 @@ impl FrameReader {
             };
         }
         let length = wire::decode_message(self.peek())?;
-        if !self.buffer(MESSAGE_HEAD + length).await? {
-            return Err(cut_short(self.buffered));
+        if !self.admitted {
+            self.admit(length).await;
+            self.admitted = true;
         }
+        while self.buffered < MESSAGE_HEAD + length {
+            let more = self.buffer(self.buffered + 1);
+            match timeout(limits::STALLED_MESSAGE, more).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Err(cut_short(self.buffered)),
+                Ok(Err(error)) => return Err(error),
+                Err(_elapsed) => return Err(stalled(self.buffered)),
+            }
+        }
+        self.admitted = false;
         drop(self.take(MESSAGE_HEAD));
         Ok(Some(self.take(length)))
     }
 
     /// Reads exactly `length` bytes, a length that was checked.
     pub(crate) async fn body(&mut self, length: usize) -> Result<Bytes, CallError> {
+        self.admit(length).await;
         if self.buffer(length).await? {
             Ok(self.take(length))
         } else {
@@ -209,6 +246,11 @@ impl FrameReader {
 
 fn cut_short(bytes: usize) -> CallError {
     let reason = format!("the stream ended inside a frame, after {bytes} of its bytes");
+    CallError::Protocol(FrameError::Malformed { reason })
+}
+
+fn stalled(bytes: usize) -> CallError {
+    let reason = format!("nothing more of a message came, after {bytes} of its bytes");
     CallError::Protocol(FrameError::Malformed { reason })
 }
 

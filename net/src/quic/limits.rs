@@ -19,6 +19,12 @@ pub(crate) const STRANGER_STREAMS: u32 = 4;
 const MEMBER_STREAMS: u32 = 32;
 /// On the rpc lane each waiting API client of a whole node takes one.
 const RPC_STREAMS: u32 = 1024;
+/// Bytes of requests and messages of one member on one lane that are being read or dealt with.
+pub(crate) const MEMBER_BYTES: usize = 8 << 20;
+/// The same of one connection without a certificate.
+pub(crate) const STRANGER_BYTES: usize = 256 << 10;
+/// Requests and messages up to this count for nothing: streams are few enough.
+pub(crate) const FREE_BYTES: usize = 8 << 10;
 /// Bytes of unread datagrams on one connection; the oldest are dropped.
 const DATAGRAM_BUFFER: usize = 128 << 10;
 /// The same where nobody reads them.
@@ -54,6 +60,10 @@ pub(crate) const BACK_OFF: (Duration, Duration) =
 pub(crate) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// A request must have arrived within this after its stream began.
 pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// A message of a stream that has begun must go on within this.
+pub(crate) const STALLED_MESSAGE: Duration = Duration::from_secs(20);
+/// How often the certificates of live connections are looked at.
+pub(crate) const EXPIRY_CHECK: Duration = Duration::from_secs(10);
 /// An answer must be taken within this.
 pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest that a call may run, whatever its caller asks.

@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::{codes, epochs, limits};
 use crate::ca::server_name;
 use crate::frame;
-use crate::rpc::{Lane, Refusal, RefusalCode};
+use crate::rpc::Lane;
 use crate::transport::{CallError, Membership};
 
 pub(crate) struct Link {
@@ -122,8 +122,7 @@ impl Link {
             return Err(CallError::Closed);
         }
         if self.removed(shared) {
-            let reason = format!("node {} was removed from the cluster", self.node);
-            return Err(Refusal::new(RefusalCode::Removed, reason).into());
+            return Err(CallError::PeerRemoved { node: self.node });
         }
         if shared.address(self.node).is_none() {
             return Err(CallError::UnknownAddress { node: self.node });
@@ -161,7 +160,7 @@ impl Link {
         let connection = match dialed {
             Ok(Ok(connection)) if self.removed(&shared) => {
                 connection.close(codes::REMOVED, b"removed from the cluster");
-                return self.down(CallError::Closed);
+                return self.down(CallError::PeerRemoved { node: self.node });
             }
             Ok(Ok(connection)) => connection,
             Ok(Err(fault)) => return self.down(fault),
@@ -264,6 +263,13 @@ impl Link {
             self.lost(&connection);
         }
         self.hurry(Duration::ZERO);
+    }
+
+    /// We have a new certificate: a live connection is left to its streams, the next call dials anew.
+    pub(crate) fn renew(&self) {
+        if let Some(connection) = self.live() {
+            self.lost(&connection);
+        }
     }
 
     fn hurry(&self, patience: Duration) {

@@ -3,10 +3,12 @@
 //! Who may call what is `rpc`'s to say; what a call means is the handler's.
 
 mod admit;
+mod budget;
 mod client;
 mod codes;
 mod endpoint;
 mod epochs;
+mod expiry;
 mod framed;
 mod inbound;
 mod join;
@@ -38,7 +40,7 @@ use self::shared::Shared;
 use self::tls::{Credentials, WallClock};
 use crate::Error;
 use crate::ca::Identity;
-use crate::rpc::{Lane, Method, Refusal, RefusalCode};
+use crate::rpc::{Lane, Method};
 use crate::task::TaskGroup;
 use crate::transport::{CallError, Handler, Members, Membership, MessageStream, Transport};
 
@@ -92,6 +94,7 @@ impl Mesh {
             inbound: Inbound::default(),
         });
         shared.tasks.spawn("mesh", server::run(shared.clone()));
+        shared.tasks.spawn("certificate expiry", expiry::run(shared.clone()));
         Ok(Self { shared })
     }
 
@@ -104,7 +107,8 @@ impl Mesh {
         self.shared.endpoint.local_addr().map_err(|source| Error::Bind { addr, source })
     }
 
-    /// Goes on with a renewed certificate: new connections show it, live ones stay.
+    /// Goes on with a renewed certificate: the next call to each peer dials anew and shows it, streams
+    /// stay where they are until the old one expires.
     ///
     /// # Errors
     /// When it is not usable or of another node; the old one stays then.
@@ -115,6 +119,7 @@ impl Mesh {
         let fresh = Credentials::new(identity, &self.shared.clock)?;
         self.shared.endpoint.set_server_config(Some(fresh.accept.clone()));
         *self.shared.credentials.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.shared.pool.renew();
         Ok(())
     }
 
@@ -161,8 +166,7 @@ impl Transport for Mesh {
 
     fn datagram(&self, to: NodeId, payload: Bytes) -> Result<(), CallError> {
         if self.shared.members.membership(to) == Membership::Removed {
-            let reason = format!("node {to} was removed from the cluster");
-            return Err(Refusal::new(RefusalCode::Removed, reason).into());
+            return Err(CallError::PeerRemoved { node: to });
         }
         self.shared.pool.link(to, Lane::Gossip).datagram(&self.shared, payload)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use quinn::Connection;
 use swarm_model::id::NodeId;
 
 use super::link::Link;
@@ -39,6 +40,18 @@ impl Pool {
     /// The node is to be dialed at another address.
     pub(crate) fn moved(&self, node: NodeId) {
         self.of(node).for_each(|link| link.moved());
+    }
+
+    /// Every live connection.
+    pub(crate) fn all(&self) -> Vec<Connection> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.values().filter_map(|link| link.live()).collect()
+    }
+
+    /// The own certificate is a new one.
+    pub(crate) fn renew(&self) {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.values().for_each(|link| link.renew());
     }
 
     /// Closes and forgets the links to a node that was removed from the cluster.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, SendStream};
 use tokio::time::timeout;
 
 use super::admit::Guest;
 use super::framed::{FrameReader, FrameWriter};
 use super::shared::Shared;
-use super::{codes, limits};
+use super::{codes, expiry, limits};
 use crate::frame::{self, FrameError};
 use crate::rpc::wire::{RequestHead, Status};
 use crate::rpc::{Kind, Lane, Method, Refusal, RefusalCode, admission};
@@ -18,13 +18,18 @@ use crate::transport::{CallError, Caller, Peer};
 
 /// The other end of a connection as the member list sees it now: no peer is a stranger.
 ///
-/// A removed node is cut off at once.
+/// A removed node is cut off at once, and one whose certificate has expired.
 pub(crate) fn current_peer(
     shared: &Shared,
     connection: &Connection,
     guest: Guest,
 ) -> Result<Option<Peer>, Refusal> {
-    let Guest::Node(node_id, certified) = guest else { return Ok(None) };
+    let Guest::Node(node_id, certified, expires_at) = guest else { return Ok(None) };
+    if shared.clock.0.now() > expires_at {
+        connection.close(codes::EXPIRED, expiry::REASON);
+        let message = format!("the certificate of node {node_id} has expired");
+        return Err(Refusal::new(RefusalCode::NotAllowed, message));
+    }
     match admission::admit(&*shared.members, node_id, certified) {
         Ok(role) => Ok(Some(Peer { node_id, role, addr: connection.remote_address() })),
         Err(refusal) => {
@@ -44,13 +49,11 @@ struct Request {
 
 pub(crate) async fn serve_stream(
     shared: Arc<Shared>,
-    connection: Connection,
-    lane: Lane,
-    guest: Guest,
+    (connection, lane, guest): (Connection, Lane, Guest),
     to: SendStream,
-    from: RecvStream,
+    mut reader: FrameReader,
 ) {
-    let (mut writer, mut reader) = (FrameWriter::new(to), FrameReader::new(from));
+    let mut writer = FrameWriter::new(to);
     let reading = read(&shared, &connection, lane, guest, &mut reader);
     let request = match timeout(limits::REQUEST_DEADLINE, reading).await {
         Ok(Ok(request)) => request,
@@ -64,7 +67,8 @@ pub(crate) async fn serve_stream(
     let Request { method, head, caller, body } = request;
     match (method.rule().kind, caller) {
         (Kind::Stream, Caller::Node(peer)) => {
-            if writer.answer(Status::Done, Bytes::new()).await.is_ok() {
+            let admitted = writer.answer(Status::Done, Bytes::new());
+            if matches!(timeout(limits::ANSWER_DEADLINE, admitted).await, Ok(Ok(()))) {
                 let stream = MessageStream::new(
                     MessageSender::from_quic(writer),
                     MessageReceiver::from_quic(reader),
@@ -99,6 +103,11 @@ async fn read(
     let peer = current_peer(shared, connection, guest)?;
     let kind = method.rule().kind;
     admission::authorise(method, kind, lane, peer.map(|peer| peer.role))?;
+    let limit = method.longest_request();
+    if head.length > limit {
+        let message = format!("{} bytes are over the limit of {limit} for {method:?}", head.length);
+        return Err(Some(Refusal::new(RefusalCode::TooLarge, message)));
+    }
     let body = reader.body(head.length).await.map_err(refuse_frame)?;
     if kind == Kind::Unary {
         reader.end().await.map_err(refuse_frame)?;

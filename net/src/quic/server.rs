@@ -8,6 +8,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::admit::{Guest, Hello, Rejection, admit};
+use super::budget::Budget;
+use super::framed::FrameReader;
 use super::serve::{current_peer, serve_stream};
 use super::shared::Shared;
 use super::{codes, epochs, limits};
@@ -89,15 +91,16 @@ async fn greet(
             let Ok(_permit) = strangers.try_acquire() else {
                 return connection.close(codes::TOO_MANY, b"too many nodes join: try again");
             };
-            let serving = serve(&shared, &connection, lane, guest);
+            let budget = Budget::new(limits::STRANGER_BYTES);
+            let serving = serve(&shared, &connection, lane, guest, budget);
             if timeout(limits::STRANGER_LIFETIME, serving).await.is_err() {
                 connection.close(codes::DONE, b"");
             }
         }
-        Guest::Node(node, role) => {
-            shared.inbound.add(node, connection.clone());
+        Guest::Node(node, role, _expires_at) => {
+            let budget = shared.inbound.add(node, lane, connection.clone());
             shared.seen(node, connection.remote_address());
-            serve(&shared, &connection, lane, guest).await;
+            serve(&shared, &connection, lane, guest, budget).await;
             shared.inbound.remove(node, &connection);
             if let Some(error) = connection.close_reason() {
                 epochs::heed(&shared, node, role, &error);
@@ -107,7 +110,13 @@ async fn greet(
 }
 
 /// Says hello, then serves streams and datagrams until the connection or the mesh closes.
-async fn serve(shared: &Arc<Shared>, connection: &Connection, lane: Lane, guest: Guest) {
+async fn serve(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    lane: Lane,
+    guest: Guest,
+    budget: Budget,
+) {
     if guest != Guest::Stranger {
         connection.set_receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW));
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(limits::streams(lane)));
@@ -124,7 +133,9 @@ async fn serve(shared: &Arc<Shared>, connection: &Connection, lane: Lane, guest:
             () = shared.closing.cancelled() => return,
             stream = connection.accept_bi() => {
                 let Ok((to, from)) = stream else { return };
-                let serving = serve_stream(shared.clone(), connection.clone(), lane, guest, to, from);
+                let reader = FrameReader::within(from, budget.clone());
+                let caller = (connection.clone(), lane, guest);
+                let serving = serve_stream(shared.clone(), caller, to, reader);
                 shared.tasks.spawn("stream", serving);
             }
             datagram = connection.read_datagram(), if lane == Lane::Gossip => {

@@ -141,6 +141,25 @@ methods! {
     GossipSync = 40, Gossip Unary Member;
 }
 
+impl Method {
+    /// The longest body of a request, or hello of a stream, in bytes: more is refused before it is read.
+    pub const fn longest_request(self) -> usize {
+        match self {
+            // A command of 2 MiB, with who asks.
+            Self::Propose => (2 << 20) + LITTLE,
+            // What every node says, in parts of 512 KiB, with the heads of some thousand nodes.
+            Self::GossipSync => 2 << 20,
+            // The ids of all tasks of a node; of all members.
+            Self::TaskLogs | Self::RaftSnapshot => 1 << 20,
+            // Votes, certificate requests, what a node says of itself.
+            _ => LITTLE,
+        }
+    }
+}
+
+/// Bytes of a request that has no reason to be long.
+const LITTLE: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum RefusalCode {
     /// The caller's role may not make this call.
     NotAllowed,
-    /// The caller was removed from the cluster.
+    /// The caller was removed from the cluster, says the callee.
     Removed,
     /// The callee does not know the method, or not on this lane or in this shape.
     UnknownMethod,

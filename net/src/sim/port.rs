@@ -18,7 +18,6 @@ use super::connection::Path;
 use super::network::Network;
 use super::pump::{WINDOW, pump};
 use super::state::Slot;
-use crate::frame::MAX_FRAME;
 use crate::rpc::admission::{admit, authorise};
 use crate::rpc::{Kind, Lane, Method, Refusal, RefusalCode};
 use crate::transport::{
@@ -84,7 +83,8 @@ impl Inner {
             return Err(unreachable(format!("at {addr} is node {found}")));
         }
         self.compare_epochs(me, to, slot).map_err(unreachable)?;
-        admit(&*me.members, to, slot.role)?;
+        admit(&*me.members, to, slot.role)
+            .map_err(|_removed| CallError::PeerRemoved { node: to })?;
         let role = admit(&*slot.members, self.me, me.role)?;
         Ok((slot.clone(), Peer { node_id: self.me, role, addr: me.addr }))
     }
@@ -244,7 +244,7 @@ impl Transport for Port {
     ) -> BoxFuture<'static, Result<Bytes, CallError>> {
         let inner = self.inner.clone();
         async move {
-            within(body.len(), MAX_FRAME)?;
+            within(body.len(), method.longest_request())?;
             inner.address(to).ok_or(CallError::UnknownAddress { node: to })?;
             let call = inner.call(Ask { to, method, body, deadline });
             inner.life.run_until_cancelled(call).await.unwrap_or(Err(CallError::Closed))
@@ -261,7 +261,7 @@ impl Transport for Port {
     ) -> BoxFuture<'static, Result<MessageStream, CallError>> {
         let inner = self.inner.clone();
         async move {
-            within(hello.len(), MAX_FRAME)?;
+            within(hello.len(), method.longest_request())?;
             inner.address(to).ok_or(CallError::UnknownAddress { node: to })?;
             let open = inner.open(Ask { to, method, body: hello, deadline });
             inner.life.run_until_cancelled(open).await.unwrap_or(Err(CallError::Closed))

@@ -54,6 +54,7 @@ impl Board {
 
     /// Notes what was seen of a task.
     pub fn post(&self, task: TaskId, status: TaskStatus) {
+        let status = status.shortened();
         {
             let mut inner = self.lock();
             let newer = inner.newest.get(&task).is_none_or(|old| {

@@ -3,5 +3,6 @@
 //! The leader's end of a session is `session`, the agent's end lives in `agent`.
 
 pub mod assignments;
+mod pace;
 pub mod session;
 pub mod wire;

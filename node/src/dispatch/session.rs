@@ -1,19 +1,26 @@
 //! The leader's end of a session with one agent: assignments down, statuses up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use swarm_model::command::Op;
 use swarm_model::id::NodeId;
+use swarm_model::node::{Node, Reachability};
+use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_net::frame;
 use swarm_net::transport::{CallError, MessageReceiver, MessageSender, MessageStream};
 use tokio::sync::watch;
 
 use super::assignments::AssignmentSet;
+use super::pace::Pace;
 use super::wire::{Hello, StatusBatch};
 use crate::core::Core;
 use crate::leader::Leadership;
+
+/// A node that is heard of describes itself anew at most this often.
+const CALM: Duration = Duration::from_millis(500);
 
 /// Serves the agent of `node` until its session breaks or this node no longer leads.
 pub async fn serve(core: Arc<Core>, node: NodeId, hello: Bytes, stream: MessageStream) {
@@ -53,6 +60,16 @@ async fn introduce(core: &Core, node: NodeId, hello: &[u8]) -> bool {
     if let Ok(addr) = hello.addr.parse() {
         core.transport.set_address(node, addr);
     }
+    let view = core.consensus.view();
+    if let Some(known) = view.nodes.get(&node) {
+        if is_known(known, &hello) {
+            return true;
+        }
+        if is_too_soon(known, core.clock.now()) {
+            tracing::debug!(peer = %node, "an agent describes its node too often");
+            return false;
+        }
+    }
     let op = Op::DescribeNode {
         id: node,
         incarnation: hello.incarnation,
@@ -72,6 +89,22 @@ async fn introduce(core: &Core, node: NodeId, hello: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// Whether the record says all of it already: then there is nothing to agree on, however often an agent
+/// begins a session.
+fn is_known(known: &Node, hello: &Hello) -> bool {
+    known.status.incarnation == hello.incarnation
+        && known.status.reachability == Reachability::Ready
+        && known.status.addr == hello.addr
+        && known.description == hello.description
+}
+
+/// Whether a node that is heard of has changed its mind just now: it may try again a little later.
+fn is_too_soon(known: &Node, now: Timestamp) -> bool {
+    let at = known.meta.updated_at;
+    // A record from the future was written under another clock.
+    known.status.reachability == Reachability::Ready && at <= now && now.since(at) < CALM
 }
 
 /// Sends the node's assignments as they change.
@@ -107,6 +140,7 @@ fn concerns(new: &View, old: &View) -> bool {
 
 /// Hands the agent's reports to the recorder.
 async fn collect(node: NodeId, leadership: &Leadership, mut up: MessageReceiver) {
+    let mut pace = Pace::new();
     while let Ok(Some(bytes)) = up.recv().await {
         let batch: StatusBatch = match frame::decode(&bytes) {
             Ok(batch) => batch,
@@ -115,6 +149,11 @@ async fn collect(node: NodeId, leadership: &Leadership, mut up: MessageReceiver)
                 return;
             }
         };
+        if let Err(error) = batch.check() {
+            tracing::warn!(peer = %node, %error, "an agent sent more than it may");
+            return;
+        }
+        pace.wait(batch.reports.len()).await;
         if leadership.reports.send((node, batch.reports)).await.is_err() {
             return;
         }

@@ -1,12 +1,13 @@
 //! What travels on a session besides assignments.
 
 use serde::{Deserialize, Serialize};
-use swarm_model::command::StatusReport;
+use swarm_model::command::{REPORTS_MAX, StatusReport};
 use swarm_model::id::Incarnation;
 use swarm_model::node::NodeDescription;
+use swarm_model::service::SpecError;
 
 /// The most status reports in one message.
-pub const REPORTS_PER_MESSAGE: usize = 500;
+pub const REPORTS_PER_MESSAGE: usize = REPORTS_MAX;
 
 /// An agent's first words to the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +25,18 @@ pub struct Hello {
 pub struct StatusBatch {
     /// At most [`REPORTS_PER_MESSAGE`].
     pub reports: Vec<StatusReport>,
+}
+
+impl StatusBatch {
+    /// Whether an agent that keeps the rules may have sent this.
+    ///
+    /// # Errors
+    /// What is too much.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.reports.len() > REPORTS_PER_MESSAGE {
+            let reason = format!("{} are more than {REPORTS_PER_MESSAGE}", self.reports.len());
+            return Err(SpecError::new("Reports", reason));
+        }
+        self.reports.iter().try_for_each(|report| report.status.validate())
+    }
 }

@@ -134,7 +134,8 @@ async fn statuses(core: &Core, leadership: &Leadership) {
                     continue;
                 };
                 let Ok(status) = frame::decode::<TaskStatus>(value) else { continue };
-                if status.state > task.status.state && !task.status.state.is_terminal() {
+                let forward = status.state > task.status.state && !task.status.state.is_terminal();
+                if forward && status.validate().is_ok() {
                     news.entry(node).or_default().push(StatusReport { task: *id, status });
                 }
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use swarm_model::command::{Op, StatusReport};
 use swarm_model::id::{NodeId, TaskId};
 use swarm_model::task::TaskStatus;
+use swarm_model::view::View;
 use swarm_raft::Error;
+use swarm_state::mistake::{Mistake, planted};
 use tokio::sync::mpsc;
 
 use crate::core::Core;
@@ -52,10 +54,8 @@ fn newest(batches: Vec<(NodeId, Vec<StatusReport>)>) -> BTreeMap<NodeId, Vec<Sta
 
 async fn record(core: &Core, node: NodeId, reports: Vec<StatusReport>) -> bool {
     let view = core.consensus.view();
-    let reports: Vec<_> = reports
-        .into_iter()
-        .filter(|report| view.tasks.get(&report.task).is_some_and(|t| t.status != report.status))
-        .collect();
+    let reports: Vec<_> =
+        reports.into_iter().filter(|report| is_news(&view, node, report)).collect();
     if reports.is_empty() {
         return true;
     }
@@ -80,6 +80,16 @@ async fn record(core: &Core, node: NodeId, reports: Vec<StatusReport>) -> bool {
     true
 }
 
+/// Whether recording it would change anything: what a node says of other nodes' tasks, or what it may not
+/// say at all, is not worth an entry.
+fn is_news(view: &View, node: NodeId, report: &StatusReport) -> bool {
+    let Some(task) = view.tasks.get(&report.task) else { return false };
+    let own = task.node == Some(node) || planted(Mistake::TrustForeignStatus);
+    let newer = task.status.state <= report.status.state && !task.status.state.is_terminal();
+    let news = (newer || planted(Mistake::StatusGoesBack)) && task.status != report.status;
+    own && news && report.status.validate().is_ok()
+}
+
 /// Two parts of a batch; `None` when it cannot be parted.
 fn halves<T>(mut all: Vec<T>) -> Option<(Vec<T>, Vec<T>)> {
     if all.len() < 2 {
@@ -92,6 +102,12 @@ fn halves<T>(mut all: Vec<T>) -> Option<(Vec<T>, Vec<T>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swarm_model::fuzz::sample;
+    use swarm_model::id::ServiceId;
+    use swarm_model::meta::{Meta, Version};
+    use swarm_model::restart::RestartRecord;
+    use swarm_model::task::{Slot, Task};
+    use swarm_model::task_state::DesiredState;
     use swarm_model::task_state::ObservedState::{self, Failed, Preparing, Running};
     use swarm_model::units::Timestamp;
 
@@ -120,6 +136,41 @@ mod tests {
         // What one node says of another's task is kept apart: the state machine ignores it.
         let lie = [batch(1, &[(1, Running)]), batch(2, &[(1, Failed), (2, Running)])];
         check(&lie, &[(1, 1, Running), (2, 1, Failed), (2, 2, Running)]);
+    }
+
+    /// A view with task 1 in `state` on `node`.
+    fn with_task(node: NodeId, state: ObservedState) -> View {
+        let mut view = View::default();
+        view.put_task(Task {
+            id: TaskId::from_raw(1),
+            meta: Meta::default(),
+            service: ServiceId::from_raw(9),
+            slot: Slot::Replica(1),
+            node: Some(node),
+            template_version: Version(1),
+            template: std::sync::Arc::new(sample::template()),
+            desired: DesiredState::Running,
+            status: TaskStatus::new(state, Timestamp::default(), ""),
+            not_before: None,
+            restart: RestartRecord::default(),
+        });
+        view
+    }
+
+    #[test]
+    fn only_what_would_change_the_record_of_an_own_task_is_recorded() {
+        let (node, other) = (NodeId::from_raw(1), NodeId::from_raw(2));
+        let (_, reports) = batch(1, &[(1, Running)]);
+        let view = with_task(node, Preparing);
+        assert!(is_news(&view, node, &reports[0]));
+        assert!(!is_news(&with_task(node, Running), node, &reports[0]), "known");
+        assert!(!is_news(&with_task(node, Failed), node, &reports[0]), "it has ended");
+        assert!(!is_news(&view, other, &reports[0]), "another node's task");
+        let mut long = reports[0].clone();
+        long.status.error = "x".repeat(swarm_model::task::STATUS_TEXT_MAX + 1);
+        assert!(!is_news(&view, node, &long), "longer than anybody may write");
+        let (_, unknown) = batch(1, &[(9, Running)]);
+        assert!(!is_news(&view, node, &unknown[0]));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Cursor {
         let counts = |segment: &Segment| end.is_none_or(|end| segment.sequence <= end.sequence);
         for segment in ring::segments(&dir)?.into_iter().rev().filter(counts) {
             total += count_lines(&dir, filter, segment, end)?;
-            sequence = segment.sequence - 1;
+            sequence = segment.before();
             if total >= count {
                 skip = total - count;
                 break;

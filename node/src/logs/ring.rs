@@ -23,6 +23,11 @@ impl Segment {
         dir.join(format!("{:08}.{suffix}", self.sequence))
     }
 
+    /// Where a reader stands that has not read this one; a foreign file may be called 0.
+    pub(super) fn before(self) -> u64 {
+        self.sequence.saturating_sub(1)
+    }
+
     fn parse(name: &str) -> Option<Self> {
         let (sequence, suffix) = name.split_once('.')?;
         let packed = match suffix {

@@ -53,8 +53,11 @@ impl TryFrom<Append> for AppendRequest {
     fn try_from(append: Append) -> Result<Self, String> {
         let mut rest = append.payloads;
         let mut entries = Vec::with_capacity(append.heads.len());
-        let first = append.prev.map_or(0, |prev| prev.index + 1);
-        for (index, head) in (first..).zip(append.heads) {
+        let first = append.prev.map_or(Some(0), |prev| prev.index.checked_add(1));
+        let count = u64::try_from(append.heads.len()).map_err(|error| error.to_string())?;
+        let indexes = first.and_then(|first| Some(first..first.checked_add(count)?));
+        let indexes = indexes.ok_or("the records lie behind the last index")?;
+        for (index, head) in indexes.zip(append.heads) {
             let length = usize::try_from(head.length).map_err(|error| error.to_string())?;
             if length > rest.len() {
                 return Err(format!("record {index} is cut short"));
@@ -149,6 +152,15 @@ mod tests {
         assert!(AppendRequest::try_from(append.clone()).is_err());
         append.heads[1].length -= 2;
         assert!(AppendRequest::try_from(append).is_err());
+    }
+
+    #[test]
+    fn records_behind_the_last_index_are_refused() {
+        for index in [u64::MAX, u64::MAX - 1] {
+            let mut append = Append::from(&request());
+            append.prev = Some(LogAt { term: 2, index });
+            assert!(AppendRequest::try_from(append).is_err(), "{index}");
+        }
     }
 
     #[test]

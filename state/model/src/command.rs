@@ -37,6 +37,9 @@ pub struct Command {
     pub op: Op,
 }
 
+/// The most status reports in one command.
+pub const REPORTS_MAX: usize = 500;
+
 /// A status that an agent reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -182,7 +185,7 @@ pub enum Op {
     ReportStatus {
         /// The agent's node; reports about tasks of other nodes are ignored.
         node: NodeId,
-        /// Newest status per task.
+        /// Newest status per task; at most [`REPORTS_MAX`].
         reports: Vec<StatusReport>,
     },
     /// What the leader decided. Refused as a whole when `term` is not the entry's own.

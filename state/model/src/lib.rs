@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod epoch;
 pub mod event;
+pub mod fuzz;
 pub mod id;
 pub mod meta;
 pub mod name;

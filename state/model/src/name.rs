@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub const NAME_MAX: usize = 63;
 /// The longest label key or value, in bytes.
 pub const LABEL_MAX: usize = 4096;
+/// The most labels of one object.
+pub const LABELS_MAX: usize = 256;
+/// The most bytes of all label keys and values of one object.
+pub const LABELS_BYTES_MAX: usize = 64 * 1024;
 
 /// A name of a service or config: letters, digits, `-`, `_` and `.`, starting and ending with a
 /// letter or digit. Cheap to clone.

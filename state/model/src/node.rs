@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Incarnation, NodeId};
 use crate::meta::Meta;
 use crate::resources::Resources;
+use crate::service::{SpecError, at_most, validate_labels};
 use crate::units::Timestamp;
 
 /// Why a text is none of an enum's words.
@@ -150,6 +151,40 @@ pub struct NodeDescription {
     pub version: String,
     /// Labels of the machine, from the node's own configuration.
     pub labels: BTreeMap<String, String>,
+}
+
+/// The longest host name, in bytes.
+pub const HOSTNAME_MAX: usize = 255;
+/// The longest word that a node says of itself (operating system, architecture, version), in bytes.
+pub const WORD_MAX: usize = 64;
+/// The longest address of a node, in bytes.
+pub const ADDR_MAX: usize = 64;
+
+impl NodeDescription {
+    /// Checks what the types cannot: a member must not fill the replicated state.
+    ///
+    /// # Errors
+    /// The first field that is too long.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let texts = [
+            ("Description.Hostname", &self.hostname, HOSTNAME_MAX),
+            ("Description.Os", &self.os, WORD_MAX),
+            ("Description.Arch", &self.arch, WORD_MAX),
+            ("Description.Version", &self.version, WORD_MAX),
+        ];
+        for (field, text, most) in texts {
+            at_most(field, text, most)?;
+        }
+        validate_labels("Description.Labels", &self.labels)
+    }
+}
+
+/// Checks where a node says it is.
+///
+/// # Errors
+/// When it is too long to be an address.
+pub fn validate_addr(addr: &str) -> Result<(), SpecError> {
+    at_most("Status.Addr", addr, ADDR_MAX)
 }
 
 /// What the cluster sees of a node.

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::ServiceId;
 use crate::meta::{Meta, Version};
-use crate::name::{LABEL_MAX, Name};
+use crate::name::{LABEL_MAX, LABELS_BYTES_MAX, LABELS_MAX, Name};
 use crate::runtime::RuntimeSpec;
 use crate::task::TaskTemplate;
 use crate::template;
 
 /// The most replicas of one service.
 pub const REPLICAS_MAX: u32 = 100_000;
-/// The most bytes of one service spec, stored.
+/// The most bytes of all texts of one service spec.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;
 /// The longest stop grace period.
 pub const STOP_GRACE_MAX_MS: u64 = 24 * 3600 * 1000;
@@ -76,11 +76,37 @@ impl SpecError {
     }
 }
 
+/// Checks the length of a text.
+///
+/// # Errors
+/// When it is over `most` bytes.
+pub(crate) fn at_most(field: &str, text: &str, most: usize) -> Result<(), SpecError> {
+    if text.len() > most {
+        let reason = format!("{} bytes are more than the {most} allowed", text.len());
+        return Err(SpecError::new(field, reason));
+    }
+    Ok(())
+}
+
+/// Bytes of all keys and values.
+fn weight(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
 /// Checks keys and values of a label map.
 ///
 /// # Errors
-/// For an empty or overlong key or value.
+/// For an empty or overlong key or value, and for too many of them.
 pub fn validate_labels(field: &str, labels: &BTreeMap<String, String>) -> Result<(), SpecError> {
+    if labels.len() > LABELS_MAX {
+        let reason = format!("{} labels are more than the {LABELS_MAX} allowed", labels.len());
+        return Err(SpecError::new(field, reason));
+    }
+    let bytes = weight(labels);
+    if bytes > LABELS_BYTES_MAX {
+        let reason = format!("{bytes} bytes are more than the {LABELS_BYTES_MAX} of all labels");
+        return Err(SpecError::new(field, reason));
+    }
     for (key, value) in labels {
         if key.is_empty() || key.chars().any(|c| c.is_whitespace() || c == '=') {
             let reason = format!("\"{key}\" is not a label key: no spaces, no '=', not empty");
@@ -107,11 +133,29 @@ impl ServiceSpec {
             return Err(SpecError::new("Mode.Replicated.Replicas", reason));
         }
         validate_labels("Labels", &self.labels)?;
+        let bytes = weight(&self.labels) + self.task_template.weight();
+        if bytes > SPEC_BYTES_MAX {
+            let reason = format!("{bytes} bytes are more than the {SPEC_BYTES_MAX} of one service");
+            return Err(SpecError::new("TaskTemplate", reason));
+        }
         self.task_template.validate()
     }
 }
 
 impl TaskTemplate {
+    /// Bytes of its texts, and of what stands between them.
+    fn weight(&self) -> usize {
+        let RuntimeSpec::Process(process) = &self.runtime;
+        let texts = process.command.iter().chain(&process.groups);
+        let texts = texts.chain(&process.user).chain(&process.workdir).chain(&process.hostname);
+        let configs = process.configs.iter().map(|file| 32 + file.name.len() + file.target.len());
+        let placement = self.placement.constraints.iter().map(|one| one.to_string().len() + 1);
+        let preferences = self.placement.preferences.iter().map(|one| one.to_string().len() + 1);
+        texts.map(|text| text.len() + 1).sum::<usize>()
+            + weight(&process.env)
+            + configs.chain(placement).chain(preferences).sum::<usize>()
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors
@@ -199,4 +243,44 @@ pub struct Service {
     pub template: Arc<TaskTemplate>,
     /// Set by `service rm`: its tasks end, then it is deleted.
     pub removing: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::sample;
+
+    fn refused(change: impl FnOnce(&mut ServiceSpec)) -> String {
+        let mut spec = sample::service(ServiceMode::Global {});
+        spec.validate().expect("the sample is valid");
+        change(&mut spec);
+        spec.validate().expect_err("over a bound").field
+    }
+
+    fn labels(count: usize, bytes: usize) -> BTreeMap<String, String> {
+        (0..count).map(|number| (format!("k{number}"), "x".repeat(bytes))).collect()
+    }
+
+    #[test]
+    fn specs_have_bounds_of_number_and_length() {
+        assert_eq!(refused(|spec| spec.labels = labels(LABELS_MAX + 1, 1)), "Labels");
+        assert_eq!(refused(|spec| spec.labels = labels(17, LABEL_MAX)), "Labels");
+        let long = "x".repeat(SPEC_BYTES_MAX);
+        let texts = |change: fn(&mut crate::runtime::ProcessSpec, String)| {
+            let long = long.clone();
+            refused(move |spec| {
+                let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+                change(process, long);
+            })
+        };
+        assert_eq!(texts(|process, long| process.command.push(long)), "TaskTemplate");
+        assert_eq!(
+            texts(|process, long| drop(process.env.insert(long, String::new()))),
+            "TaskTemplate"
+        );
+        assert_eq!(
+            texts(|process, _| process.groups = vec![String::new(); SPEC_BYTES_MAX + 1]),
+            "TaskTemplate"
+        );
+    }
 }

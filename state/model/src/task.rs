@@ -11,6 +11,7 @@ use crate::placement::Placement;
 use crate::resources::ResourceRequirements;
 use crate::restart::{RestartPolicy, RestartRecord};
 use crate::runtime::{RuntimeSpec, Signal};
+use crate::service::{SpecError, at_most};
 use crate::task_state::{DesiredState, ObservedState};
 use crate::units::Timestamp;
 
@@ -108,7 +109,28 @@ pub struct TaskStatus {
     pub exit: Option<ExitStatus>,
 }
 
+/// The longest message or error of a task's status, in bytes.
+pub const STATUS_TEXT_MAX: usize = 4096;
+
 impl TaskStatus {
+    /// Checks what the types cannot: an agent must not fill the replicated state.
+    ///
+    /// # Errors
+    /// The first text that is too long.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        at_most("Status.Message", &self.message, STATUS_TEXT_MAX)?;
+        at_most("Status.Error", &self.error, STATUS_TEXT_MAX)
+    }
+
+    /// The same with texts that are not too long.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        for text in [&mut self.message, &mut self.error] {
+            text.truncate(text.floor_char_boundary(STATUS_TEXT_MAX));
+        }
+        self
+    }
+
     /// A state with a message and nothing else.
     pub fn new(state: ObservedState, since: Timestamp, message: &str) -> Self {
         Self { state, since, message: message.to_owned(), ..Self::default() }
@@ -156,5 +178,21 @@ impl Task {
     /// Whether it may still hold a process on its node.
     pub fn holds_node(&self) -> bool {
         self.node.is_some() && !self.status.state.is_terminal()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_status_is_refused_and_a_shortened_one_is_not() {
+        let text = "ä".repeat(STATUS_TEXT_MAX);
+        let status = TaskStatus::new(ObservedState::Failed, Timestamp::default(), &text);
+        assert_eq!(status.validate().expect_err("too long").field, "Status.Message");
+        let short = TaskStatus { error: format!("x{text}"), ..status }.shortened();
+        assert_eq!(short.validate(), Ok(()));
+        assert_eq!(short.message.len(), STATUS_TEXT_MAX);
+        assert_eq!(short.error.len(), STATUS_TEXT_MAX - 1, "no half character");
     }
 }

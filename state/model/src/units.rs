@@ -12,6 +12,9 @@ use time::format_description::well_known::Rfc3339;
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Timestamp(u64);
 
+/// The end of the year 9999.
+const LAST_MILLIS: u64 = 253_402_300_799_999;
+
 impl Timestamp {
     /// From milliseconds since the epoch.
     pub const fn from_millis(millis: u64) -> Self {
@@ -53,7 +56,8 @@ pub struct ParseTimestampError;
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1_000_000;
+        // What lies behind the last year that RFC 3339 can write (a peer may send it) prints as that.
+        let nanos = i128::from(self.0.min(LAST_MILLIS)) * 1_000_000;
         let moment =
             OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_range| fmt::Error)?;
         write!(
@@ -145,6 +149,15 @@ mod tests {
         assert_eq!(Bytes(1536).to_string(), "1.5KiB");
         assert_eq!(Bytes(64 << 20).to_string(), "64MiB");
         assert_eq!(MilliCpu(1500).to_string(), "1.500");
+    }
+
+    #[test]
+    fn every_time_stamp_has_a_text_that_reads_back() {
+        for millis in [0, LAST_MILLIS, LAST_MILLIS + 1, u64::MAX] {
+            let text = Timestamp::from_millis(millis).to_string();
+            let read = Timestamp::parse_rfc3339(&text).map(Timestamp::as_millis);
+            assert_eq!(read, Ok(millis.min(LAST_MILLIS)));
+        }
     }
 
     #[test]

@@ -38,9 +38,10 @@ impl Change<'_> {
             epoch: Epoch::FIRST,
             left_out: BTreeMap::new(),
         };
+        let added = self.add_node(node)?;
         self.view.cluster = Some(Arc::new(cluster));
         self.emit(Subject::Cluster, Action::Create, &id.to_string(), &[]);
-        self.add_node(node)
+        Ok(added)
     }
 
     /// Changes the cluster object; refuses before the first command.

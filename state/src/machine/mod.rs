@@ -112,7 +112,7 @@ impl Change<'_> {
             Op::CreateConfig { id, spec } => self.create_config(*id, spec),
             Op::UpdateConfig { id, version, spec } => self.update_config(*id, *version, spec),
             Op::RemoveConfig { id } => self.remove_config(*id),
-            Op::ReportStatus { node, reports } => Ok(self.report_status(*node, reports)),
+            Op::ReportStatus { node, reports } => self.report_status(*node, reports),
             Op::ApplyPlan { term: given, base, changes } => {
                 if *given != term && !planted(Mistake::TakeStalePlan) {
                     return Err(Rejection::StaleTerm { have: term, given: *given });

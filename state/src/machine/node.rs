@@ -8,13 +8,23 @@ use swarm_model::id::{Incarnation, NodeId};
 use swarm_model::meta::Version;
 use swarm_model::node::{
     Availability, Drain, Node, NodeDescription, NodeSpec, NodeStatus, Reachability, Role,
+    validate_addr,
 };
 use swarm_model::outcome::{Done, Kind, Outcome, Rejection};
-use swarm_model::service::validate_labels;
+use swarm_model::service::{SpecError, validate_labels};
 use swarm_model::units::Timestamp;
 
 use super::Change;
 use crate::mistake::{Mistake, planted};
+
+fn invalid(error: SpecError) -> Rejection {
+    Rejection::Invalid { kind: Kind::Node, error }
+}
+
+/// What a node says of itself is bounded.
+fn check(description: &NodeDescription, addr: &str) -> Result<(), Rejection> {
+    description.validate().and_then(|()| validate_addr(addr)).map_err(invalid)
+}
 
 impl Change<'_> {
     pub(super) fn add_node(&mut self, new: &NewNode) -> Outcome {
@@ -24,6 +34,8 @@ impl Change<'_> {
             let name = new.id.to_string();
             return Err(Rejection::NameTaken { kind: Kind::Node, name });
         }
+        check(&new.description, &new.addr)?;
+        validate_labels("Labels", &new.spec.labels).map_err(invalid)?;
         if let Some(token) = new.token {
             self.use_token(token)?;
         }
@@ -93,8 +105,7 @@ impl Change<'_> {
             let name = node.description.hostname;
             return Err(Rejection::VersionConflict { kind: Kind::Node, name, have, given });
         }
-        validate_labels("Labels", &spec.labels)
-            .map_err(|error| Rejection::Invalid { kind: Kind::Node, error })?;
+        validate_labels("Labels", &spec.labels).map_err(invalid)?;
         let demoted = node.spec.role == Role::Manager && spec.role == Role::Worker;
         if demoted && self.is_last_manager(id) {
             return Err(Rejection::LastManager { node: id });
@@ -117,6 +128,7 @@ impl Change<'_> {
         addr: &str,
     ) -> Outcome {
         let mut node = self.node(id)?;
+        check(description, addr)?;
         let unchanged = node.status.incarnation == incarnation
             && node.status.reachability == Reachability::Ready
             && node.status.addr == addr

@@ -1,16 +1,25 @@
 //! What agents saw of their tasks. Observed states only move forward.
 
-use swarm_model::command::StatusReport;
+use swarm_model::command::{REPORTS_MAX, StatusReport};
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::NodeId;
-use swarm_model::outcome::Done;
+use swarm_model::outcome::{Kind, Outcome, Rejection};
+use swarm_model::service::SpecError;
 use swarm_model::task::{Slot, Task};
 
-use super::Change;
+use super::{Change, DONE};
 use crate::mistake::{Mistake, planted};
 
 impl Change<'_> {
-    pub(super) fn report_status(&mut self, node: NodeId, reports: &[StatusReport]) -> Done {
+    pub(super) fn report_status(&mut self, node: NodeId, reports: &[StatusReport]) -> Outcome {
+        let invalid = |error| Rejection::Invalid { kind: Kind::Task, error };
+        if reports.len() > REPORTS_MAX {
+            let reason = format!("{} are more than the {REPORTS_MAX} at once", reports.len());
+            return Err(invalid(SpecError::new("Reports", reason)));
+        }
+        for report in reports {
+            report.status.validate().map_err(invalid)?;
+        }
         for report in reports {
             let Some(task) = self.view.tasks.get(&report.task) else { continue };
             let own = task.node == Some(node) || planted(Mistake::TrustForeignStatus);
@@ -23,7 +32,7 @@ impl Change<'_> {
                 self.put_task(task, Action::Update);
             }
         }
-        Done::Nothing
+        DONE
     }
 
     /// Stores a task that changed and says so.

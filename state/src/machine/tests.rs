@@ -431,3 +431,38 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn what_nodes_say_of_themselves_and_their_tasks_is_bounded() {
+    let mut log = Log::with_cluster();
+    let refused = |outcome: Outcome| match outcome {
+        Err(Rejection::Invalid { error, .. }) => error.field,
+        other => panic!("not refused: {other:?}"),
+    };
+    let describe = |description: NodeDescription, addr: &str| Op::DescribeNode {
+        id: NodeId::from_raw(1),
+        incarnation: Incarnation::from_raw(5),
+        description,
+        addr: addr.to_owned(),
+    };
+    let hostname = "x".repeat(swarm_model::node::HOSTNAME_MAX + 1);
+    let long = NodeDescription { hostname, ..NodeDescription::default() };
+    assert_eq!(refused(log.apply(describe(long.clone(), "a:1"))), "Description.Hostname");
+    let labels: BTreeMap<_, _> = (0..1000).map(|n| (n.to_string(), String::new())).collect();
+    let many = NodeDescription { labels, ..NodeDescription::default() };
+    assert_eq!(refused(log.apply(describe(many, "a:1"))), "Description.Labels");
+    let addr = "1".repeat(swarm_model::node::ADDR_MAX + 1);
+    assert_eq!(refused(log.apply(describe(NodeDescription::default(), &addr))), "Status.Addr");
+    let joining = NewNode { description: long, ..new_node(2, Role::Worker) };
+    assert_eq!(refused(log.apply(Op::AddNode(joining))), "Description.Hostname");
+    assert_eq!(log.machine.view().nodes.len(), 1);
+    let text = "x".repeat(swarm_model::task::STATUS_TEXT_MAX + 1);
+    let status = TaskStatus::new(ObservedState::Running, Timestamp::default(), &text);
+    let report = StatusReport { task: TaskId::from_raw(1), status };
+    let reports = |reports| Op::ReportStatus { node: NodeId::from_raw(1), reports };
+    assert_eq!(refused(log.apply(reports(vec![report.clone()]))), "Status.Message");
+    let short = StatusReport { status: report.status.shortened(), ..report };
+    let most = swarm_model::command::REPORTS_MAX;
+    log.apply(reports(vec![short.clone(); most])).expect("as many as may be");
+    assert_eq!(refused(log.apply(reports(vec![short; most + 1]))), "Reports");
+}

@@ -10,6 +10,11 @@ use swarm_model::id::{Incarnation, NodeId};
 use tokio::time::Instant;
 
 use super::{Due, Identity, Swim};
+use crate::gossip::status::MAX_NODES;
+
+/// Nodes that are known at once, the dead of the last hour among them; beyond, only a node that speaks for
+/// itself is new. Nobody proves that the nodes that it tells of exist. (Of more, no statuses are kept either.)
+const MAX_MEMBERS: usize = MAX_NODES;
 
 /// One node in a push/pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,11 @@ impl Swim {
         std::iter::once(me).chain(others).collect()
     }
 
+    /// How many more nodes may become known by hearsay.
+    pub(super) fn room(&self) -> usize {
+        MAX_MEMBERS.saturating_sub(self.foca.iter_membership_state().count())
+    }
+
     /// Takes in what `from` knows.
     pub(crate) fn merge(&mut self, now: Instant, from: NodeId, records: &[Record]) {
         self.heard.insert(from, now);
@@ -66,8 +76,12 @@ impl Swim {
         if let Some(earlier) = own.filter(|id| id.wins(&me)) {
             return self.handle_superseded(now, from, earlier.bump);
         }
+        let mut room = self.room();
         let member = |record: &Record| {
             let known = self.known(record.node).is_some() || record.node == me.node;
+            if !known {
+                room = room.checked_sub(1)?;
+            }
             let state = match record.standing {
                 Standing::Alive => State::Alive,
                 Standing::Suspect => State::Suspect,
@@ -100,5 +114,54 @@ impl Swim {
             let removed = self.foca.handle_timer(foca::Timer::RemoveDown(id), &mut self.runtime);
             self.settle(now, removed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::codec::WireCodec;
+    use crate::gossip::config::GossipConfig;
+    use bytes::BufMut;
+    use foca::{Codec, Header, Message};
+
+    fn identity(raw: u128) -> Identity {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 2377));
+        let incarnation = Incarnation::from_raw(raw);
+        Identity { incarnation, bump: 1, ..Identity::unknown(NodeId::from_raw(raw), addr) }
+    }
+
+    /// What `from` tells node 1 about others.
+    fn tell(swim: &mut Swim, from: u128, others: std::ops::Range<u128>) {
+        let (src, dst) = (identity(from), identity(1));
+        let header = Header { src, src_incarnation: 0, dst, message: Message::Gossip };
+        let mut packet = Vec::new();
+        WireCodec.encode_header(&header, &mut packet).expect("has room");
+        packet.put_u16(u16::try_from(others.end - others.start).expect("are few"));
+        for other in others {
+            let member = Member::alive(identity(other));
+            WireCodec.encode_member(&member, &mut packet).expect("has room");
+        }
+        swim.handle_packet(Instant::now(), src.node, &packet);
+    }
+
+    #[test]
+    fn made_up_nodes_leave_room_for_those_that_speak_for_themselves() {
+        let mut swim = Swim::new(GossipConfig::default(), identity(1), 7, Box::new(|_| None));
+        let mut next = 1000;
+        while swim.room() > 0 {
+            tell(&mut swim, 2, next..next + 20);
+            next += 20;
+        }
+        let count = |swim: &Swim| swim.foca.iter_membership_state().count();
+        assert!(count(&swim) < MAX_MEMBERS + 20);
+        let full = count(&swim);
+        tell(&mut swim, 2, next..next + 20);
+        let record = Record::new(&identity(next), 0, State::Alive);
+        swim.merge(Instant::now(), NodeId::from_raw(2), &[record]);
+        assert_eq!(count(&swim), full, "hearsay was taken");
+        tell(&mut swim, 3, next..next + 20);
+        assert_eq!(count(&swim), full + 1);
+        assert!(swim.known(NodeId::from_raw(3)).is_some(), "it spoke for itself");
     }
 }

@@ -109,6 +109,11 @@ impl Ledger {
         self.version
     }
 
+    /// What its values cost.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// True if nothing is said at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes == 0

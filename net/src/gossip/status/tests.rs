@@ -283,3 +283,17 @@ fn a_reader_gets_only_what_changed_since_it_looked() {
     map.write(task(1), None).expect("removal");
     assert_eq!(map.changed_since(seen), [(node(0), StatusView::default())]);
 }
+
+#[test]
+fn nodes_that_somebody_made_up_do_not_fill_the_memory() {
+    let mut map = StatusMap::new(NodeId::from_raw(1), Incarnation::from_raw(1));
+    let mut taken = 0;
+    for raw in 2..2000 {
+        let mut liar = StatusMap::new(NodeId::from_raw(raw), Incarnation::from_raw(raw));
+        let value = Bytes::from(vec![0; MAX_NODE_BYTES - 1000]);
+        liar.write(StatusKey::Resources, Some(value)).expect("fits one node");
+        let deltas = liar.deltas_for(&[], usize::MAX);
+        taken += deltas.iter().filter(|delta| map.apply(delta) == Applied::Fresh).count();
+    }
+    assert!((400..600).contains(&taken), "{taken} copies of 63 KiB were taken");
+}

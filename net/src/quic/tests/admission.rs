@@ -9,8 +9,8 @@ use swarm_model::node::Role;
 use super::{DAY, NOW, any_port, identity, node, root, two};
 use crate::Error;
 use crate::conformance::LONG;
-use crate::quic::{Mesh, MeshConfig};
-use crate::rpc::{Method, RefusalCode};
+use crate::quic::{Mesh, MeshConfig, expiry};
+use crate::rpc::Method;
 use crate::transport::{CallError, Membership, Transport};
 
 const BODY: Bytes = Bytes::from_static(b"x");
@@ -76,10 +76,7 @@ async fn a_node_that_this_one_knows_as_removed_is_not_even_dialed() {
         left.mesh.call(right.id, Method::Propose, BODY, LONG).await.map(drop),
         left.mesh.datagram(right.id, BODY),
     ] {
-        match result {
-            Err(CallError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Removed),
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(result, Err(CallError::PeerRemoved { node: right.id }));
     }
 }
 
@@ -105,6 +102,60 @@ async fn an_expired_certificate_is_refused_until_it_is_renewed() {
     caller.mesh.set_identity(&renewed).expect("usable");
     assert_eq!(call().await, Ok(BODY));
     assert!(caller.mesh.set_identity(&peer).is_err(), "another node's identity");
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate_of_its_peer() {
+    let (left, right) = two();
+    let mut session = left.mesh.open(right.id, Method::Session, BODY, LONG).await.expect("open");
+    assert_eq!(session.recv().await, Ok(Some(BODY)));
+    // A call on the live connection is refused at once.
+    right.clock.set(NOW.after(DAY + Duration::from_secs(60)));
+    let called = left.mesh.call(right.id, Method::Propose, BODY, LONG).await;
+    assert!(called.is_err(), "{called:?}");
+    assert!(session.recv().await.is_err(), "the stream went on");
+}
+
+#[tokio::test]
+async fn a_quiet_stream_ends_with_the_certificate_of_either_side() {
+    for at_the_callee in [true, false] {
+        let (left, right) = two();
+        let mut session =
+            left.mesh.open(right.id, Method::Session, BODY, LONG).await.expect("open");
+        assert_eq!(session.recv().await, Ok(Some(BODY)));
+        let side = if at_the_callee { &right } else { &left };
+        expiry::sweep(&side.mesh.shared);
+        session.send(BODY).await.expect("the certificate is still good");
+        assert_eq!(session.recv().await, Ok(Some(BODY)));
+        side.clock.set(NOW.after(DAY + Duration::from_secs(60)));
+        expiry::sweep(&side.mesh.shared);
+        assert!(session.recv().await.is_err(), "the stream went on");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_before_the_old_one_expires() {
+    let root = root(1);
+    let own = identity(&root, 1, Role::Manager);
+    let (caller, callee) =
+        (node(&own, any_port()), node(&identity(&root, 2, Role::Manager), any_port()));
+    caller.mesh.set_address(callee.id, callee.addr);
+    let call = || caller.mesh.call(callee.id, Method::Propose, BODY, LONG);
+    assert_eq!(call().await, Ok(BODY));
+    let request = own.key().request().expect("signed");
+    let later = NOW.after(DAY / 2);
+    let fresh = root.issue(&request, own.node_id(), Role::Manager, later, DAY).expect("issued");
+    caller.clock.set(later);
+    callee.clock.set(later);
+    caller.mesh.set_identity(&own.renewed(fresh).expect("ours")).expect("usable");
+    assert_eq!(call().await, Ok(BODY));
+    let live = caller.mesh.shared.pool.all();
+    let [connection] = &live[..] else { panic!("{} connections", live.len()) };
+    // Only the callee's view of time moves: the caller's old certificate is over, its new one is not.
+    callee.clock.set(NOW.after(DAY + Duration::from_secs(60)));
+    expiry::sweep(&callee.mesh.shared);
+    assert_eq!(call().await, Ok(BODY));
+    assert!(connection.close_reason().is_none(), "it was closed all the same");
 }
 
 #[tokio::test]

@@ -138,3 +138,40 @@ async fn a_flood_of_strangers_locks_no_member_out() {
     };
     timeout(LONG, settled).await.expect("more strangers than the limit stay");
 }
+
+#[tokio::test]
+async fn a_request_that_is_long_without_reason_is_refused_before_it_is_read() {
+    let (left, right) = two();
+    let connection = raw(&left, &right, Lane::Rpc).await;
+    let renew = Method::RenewCertificate.number();
+    let (mut to, mut from) = connection.open_bi().await.expect("open");
+    // One MiB is announced, nothing of it sent.
+    to.write_all(&[1, renew, 0, 0, 0, 9, 0, 16, 0, 0]).await.expect("open");
+    let answer = timeout(LONG, from.read_to_end(1 << 10)).await.expect("at once").expect("answer");
+    let refusal: Refusal = frame::decode(&answer[5..]).expect("a refusal");
+    assert_eq!(refusal.code, RefusalCode::TooLarge);
+}
+
+#[tokio::test]
+async fn a_member_that_announces_much_fills_its_own_budget_and_no_small_call_waits() {
+    let (left, right) = two();
+    let connection = raw(&left, &right, Lane::Rpc).await;
+    let propose = Method::Propose.number();
+    let announced = 2 << 20;
+    let mut held = Vec::new();
+    for _ in 0..3 * limits::MEMBER_BYTES / announced {
+        let mut stream = connection.open_bi().await.expect("open");
+        stream.0.write_all(&[1, propose, 0, 0, 255, 255, 0, 32, 0, 0]).await.expect("open");
+        held.push(stream);
+    }
+    let body = Bytes::from_static(b"small");
+    let answer = left.mesh.call(right.id, Method::Propose, body.clone(), LONG).await;
+    assert_eq!(answer, Ok(body.clone()));
+    // Other lanes have budgets of their own, and what was taken comes back.
+    let vote = left.mesh.call(right.id, Method::RaftVote, body.clone(), LONG).await;
+    assert_eq!(vote, Ok(body));
+    drop(held);
+    let large = Bytes::from(vec![7; announced]);
+    let answer = left.mesh.call(right.id, Method::Propose, large.clone(), LONG).await;
+    assert!(answer == Ok(large), "the budget did not come back");
+}

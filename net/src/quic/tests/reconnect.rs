@@ -64,7 +64,8 @@ async fn the_call_after_a_peers_restart_succeeds_at_once() {
     let began = Instant::now();
     assert_eq!(call().await, Ok(BODY));
     assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
-    stream.send(BODY).await.expect("it is not known to be dead yet");
+    // On a slow machine its reset may have come already.
+    assert!(matches!(stream.send(BODY).await, Ok(()) | Err(CallError::Closed)));
     let broken = timeout(Duration::from_secs(4), async { while stream.recv().await.is_ok() {} });
     broken.await.expect("the old stream is reset, not left to time out");
 }

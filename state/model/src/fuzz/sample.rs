@@ -1,0 +1,246 @@
+//! Values with something in every field, for the samples of many decoders.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::assignment::{Assignment, AssignmentMessage, Generation};
+use crate::cluster::{ClusterSpec, LimitedToken};
+use crate::command::{Actor, Command, NewNode, Op, StatusReport};
+use crate::config::ConfigSpec;
+use crate::id::{ClusterId, ConfigId, Incarnation, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use crate::meta::{Revision, Term, Version};
+use crate::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
+use crate::placement::Placement;
+use crate::plan::{Change, NewTask};
+use crate::resources::{Limits, ResourceRequirements, Resources};
+use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
+use crate::runtime::{ConfigReference, ProcessSpec, RuntimeSpec, Signal};
+use crate::service::{ServiceMode, ServiceSpec};
+use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
+use crate::task_state::{DesiredState, ObservedState};
+use crate::units::{Bytes, MilliCpu, Timestamp};
+
+const NODE: NodeId = NodeId::from_raw(1);
+const SERVICE: ServiceId = ServiceId::from_raw(2);
+const TASK: TaskId = TaskId::from_raw(3);
+const CONFIG: ConfigId = ConfigId::from_raw(4);
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("zone".to_owned(), "a".to_owned()), ("ssd".to_owned(), String::new())])
+}
+
+fn resources() -> Resources {
+    Resources { cpu: MilliCpu(2000), memory: Bytes(1 << 30) }
+}
+
+/// What a node says of itself.
+pub fn description() -> NodeDescription {
+    NodeDescription {
+        hostname: "edge-1".to_owned(),
+        os: "linux".to_owned(),
+        arch: "x86_64".to_owned(),
+        resources: resources(),
+        version: "0.1.0".to_owned(),
+        labels: labels(),
+    }
+}
+
+/// What tasks are made from.
+pub fn template() -> TaskTemplate {
+    TaskTemplate {
+        runtime: RuntimeSpec::Process(ProcessSpec {
+            command: vec!["/bin/sleep".to_owned(), "{{.Task.Slot}}".to_owned()],
+            env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            user: Some("nobody".to_owned()),
+            groups: vec!["7".to_owned()],
+            workdir: Some("/tmp".to_owned()),
+            hostname: Some("h".to_owned()),
+            configs: vec![ConfigReference {
+                config: CONFIG,
+                name: "app".to_owned(),
+                target: "etc/app".to_owned(),
+                uid: Some(1),
+                gid: None,
+                mode: 0o444,
+            }],
+        }),
+        resources: ResourceRequirements {
+            reservations: resources(),
+            limits: Limits { cpu: None, memory: Some(Bytes(1 << 31)), pids: Some(9) },
+        },
+        restart_policy: RestartPolicy {
+            condition: RestartCondition::OnFailure,
+            delay_ms: Some(50),
+            max_attempts: Some(3),
+            window_ms: Some(9000),
+            reschedule: Reschedule::Always,
+        },
+        placement: Placement {
+            constraints: "node.labels.zone==a".parse().into_iter().collect(),
+            preferences: "spread=node.labels.zone".parse().into_iter().collect(),
+            max_replicas_per_node: 2,
+        },
+        stop_signal: Signal::TERM,
+        stop_grace_ms: 10_000,
+        force_update: 1,
+    }
+}
+
+/// A service.
+pub fn service(mode: ServiceMode) -> ServiceSpec {
+    let name = "web".parse().expect("is a name");
+    ServiceSpec { name, labels: labels(), mode, task_template: template() }
+}
+
+/// A config.
+pub fn config() -> ConfigSpec {
+    let name = "app".parse().expect("is a name");
+    ConfigSpec { name, labels: labels(), data: vec![1, 2, 3].into() }
+}
+
+/// A task's status.
+pub fn status(state: ObservedState) -> TaskStatus {
+    TaskStatus {
+        state,
+        since: Timestamp::from_millis(1_769_860_800_123),
+        message: "started".to_owned(),
+        error: "exit code 1".to_owned(),
+        pid: Some(77),
+        exit: Some(ExitStatus { code: Some(1), signal: Some(9), oom_killed: true }),
+    }
+}
+
+/// What an agent reports.
+pub fn report(state: ObservedState) -> StatusReport {
+    StatusReport { task: TASK, status: status(state) }
+}
+
+/// What a leader tells an agent.
+pub fn assignments() -> [AssignmentMessage; 2] {
+    let generation = Generation { term: Term(3), sequence: 1 };
+    let assignment = Assignment {
+        task: TASK,
+        service: SERVICE,
+        service_name: "web".to_owned(),
+        service_labels: labels(),
+        slot: Slot::Replica(1),
+        template: Arc::new(template()),
+        desired: DesiredState::Running,
+        node_labels: labels(),
+        configs: BTreeMap::from([(CONFIG, Version(7))]),
+    };
+    [
+        AssignmentMessage::Full { generation, tasks: vec![TASK] },
+        AssignmentMessage::Delta { generation, changed: vec![assignment], removed: vec![TASK] },
+    ]
+}
+
+fn new_node(id: NodeId, role: Role) -> NewNode {
+    let spec = NodeSpec { role, availability: Availability::Active, labels: labels() };
+    let addr = "10.0.0.1:2377".to_owned();
+    NewNode { id, spec, description: description(), addr, token: None }
+}
+
+fn changes() -> Vec<Change> {
+    let (task, version) = (TASK, Version(9));
+    let new = |id, slot, node| NewTask {
+        id,
+        service: SERVICE,
+        template_version: Version(6),
+        slot,
+        node,
+        pending: String::new(),
+        desired: DesiredState::Running,
+        not_before: Some(Timestamp::from_millis(5)),
+        restart: RestartRecord { streak: 1, attempts: 2, window_start: None },
+    };
+    let reason = "no node fits".to_owned();
+    vec![
+        Change::CreateTask(Box::new(new(TASK, Slot::Replica(1), Some(NODE)))),
+        Change::CreateTask(Box::new(new(TaskId::from_raw(8), Slot::Node(NODE), None))),
+        Change::Assign { task: TaskId::from_raw(8), version, node: NODE },
+        Change::Explain { task: TaskId::from_raw(8), version, reason: reason.clone() },
+        Change::SetDesired { task, version, desired: DesiredState::Shutdown },
+        Change::Orphan { task, version, reason },
+        Change::RemoveTask { task, version },
+        Change::DeleteService { service: SERVICE, version },
+    ]
+}
+
+/// Every kind of change, in an order in which each finds what it needs.
+pub fn ops() -> Vec<Op> {
+    let describe = |id, incarnation| Op::DescribeNode {
+        id,
+        incarnation: Incarnation::from_raw(incarnation),
+        description: description(),
+        addr: "10.0.0.1:2377".to_owned(),
+    };
+    let token = LimitedToken {
+        secret_sha256: [7; 32],
+        role: Role::Worker,
+        expires_at: Some(Timestamp::from_millis(1 << 50)),
+        uses_left: Some(2),
+    };
+    let second = NodeId::from_raw(6);
+    let spec = |role| NodeSpec { role, availability: Availability::Drain, labels: labels() };
+    let version = None;
+    vec![
+        Op::InitCluster {
+            id: ClusterId::from_raw(5),
+            spec: ClusterSpec::default(),
+            ca_certificate: vec![1, 2, 3],
+            node: new_node(NODE, Role::Manager),
+        },
+        Op::UpdateCluster { version, spec: ClusterSpec::default() },
+        describe(NODE, 9),
+        Op::CreateConfig { id: CONFIG, spec: config() },
+        Op::UpdateConfig { id: CONFIG, version, spec: config() },
+        Op::CreateService {
+            id: SERVICE,
+            spec: Box::new(service(ServiceMode::Replicated { replicas: 3 })),
+        },
+        Op::UpdateService {
+            id: SERVICE,
+            version,
+            spec: Box::new(service(ServiceMode::Replicated { replicas: 2 })),
+        },
+        Op::CreateService {
+            id: ServiceId::from_raw(12),
+            spec: Box::new(service(ServiceMode::Global {})),
+        },
+        Op::ApplyPlan { term: Term(1), base: Revision(6), changes: changes() },
+        Op::ReportStatus { node: NODE, reports: vec![report(ObservedState::Running)] },
+        Op::ReportStatus { node: NODE, reports: vec![report(ObservedState::Failed)] },
+        Op::RotateToken { role: Role::Worker },
+        Op::CreateToken { id: TokenId::from_raw(13), token },
+        Op::AddNode(NewNode {
+            token: Some(TokenId::from_raw(13)),
+            ..new_node(second, Role::Worker)
+        }),
+        Op::UpdateNode {
+            id: second,
+            version,
+            spec: spec(Role::Manager),
+            drain_deadline: Some(Timestamp::from_millis(9)),
+        },
+        Op::SetReachability {
+            id: NODE,
+            incarnation: Incarnation::from_raw(9),
+            reachability: Reachability::Down,
+            message: "silent".to_owned(),
+        },
+        Op::RemoveNode { id: second, force: true },
+        Op::RemoveService { id: SERVICE },
+        Op::RemoveConfig { id: CONFIG },
+    ]
+}
+
+/// `op` as it is logged.
+pub fn command(op: Op) -> Command {
+    Command {
+        request: Some(RequestId::from_raw(11)),
+        at: Timestamp::from_millis(1_769_860_800_123),
+        actor: Actor { node: NODE, uid: Some(0) },
+        op,
+    }
+}
