@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod catalogue;
+pub mod decoders;
 pub mod history;
 pub mod invariants;
 pub mod load;

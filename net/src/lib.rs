@@ -9,6 +9,7 @@ pub mod ca;
 pub(crate) mod conformance;
 mod error;
 pub mod frame;
+pub mod fuzz;
 pub mod gossip;
 mod late;
 pub mod quic;

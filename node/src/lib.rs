@@ -11,6 +11,7 @@ pub mod daemon;
 mod departure;
 pub mod disk;
 pub mod dispatch;
+pub mod fuzz;
 pub mod join;
 pub mod keys;
 pub mod leader;

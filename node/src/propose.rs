@@ -298,6 +298,30 @@ pub(crate) async fn serve_read_index(core: Arc<Core>) -> Result<Bytes, Refusal> 
     }
 }
 
+/// What travels here, for the fuzz driver.
+pub(crate) mod fuzz {
+    use swarm_model::fuzz::{Target, sample};
+    use swarm_model::outcome::{Kind, Rejection};
+    use swarm_net::fuzz::message;
+
+    use super::{Answer, Forward, Revision, frame};
+
+    /// What a node asks of the leader.
+    pub(crate) const FORWARD: Target = Target::new("node.propose", message::<Forward>, || {
+        let forward = |op| {
+            let command = sample::command(op);
+            let request = command.request.expect("has one");
+            frame::encode(&Forward { actor: command.actor, request, op: command.op }).to_vec()
+        };
+        sample::ops().into_iter().map(forward).collect()
+    });
+    /// What the leader answers.
+    pub(crate) const ANSWER: Target = Target::new("node.propose-answer", message::<Answer>, || {
+        let taken = Rejection::NameTaken { kind: Kind::Service, name: "web".to_owned() };
+        vec![frame::encode(&Answer { revision: Revision(7), outcome: Err(taken) }).to_vec()]
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

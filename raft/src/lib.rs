@@ -3,6 +3,7 @@
 //! [`Consensus`] is the whole interface; no type of openraft leaves this crate. What is agreed on is
 //! the state machine's part, who should vote is computed in [`membership`]. See docs/design/raft.md.
 
+pub mod fuzz;
 pub mod membership;
 
 mod coherence;

@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod feed;
+pub mod fuzz;
 pub mod machine;
 pub mod mistake;
 pub mod store;

@@ -113,7 +113,14 @@ impl Identity {
     /// # Errors
     /// When the file is missing or damaged.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let text = file::read(&dir.join(IDENTITY_FILE))?;
+        Self::from_pem(&file::read(&dir.join(IDENTITY_FILE))?)
+    }
+
+    /// Reads the file's contents.
+    ///
+    /// # Errors
+    /// When they are damaged, or do not belong together.
+    pub(crate) fn from_pem(text: &str) -> Result<Self, Error> {
         let parts = pem::parse_many(text.as_bytes()).map_err(|e| Error::certificate(WHAT, e))?;
         match &parts[..] {
             [key, node, ca] => Self::new(

@@ -8,6 +8,7 @@ mod codec;
 mod config;
 mod core;
 mod driver;
+pub(crate) mod fuzz;
 mod health;
 mod identity;
 mod members;

@@ -27,7 +27,7 @@ pub(super) fn farewell(ours: Epoch, left_out: bool) -> Vec<u8> {
     [MARK, &ours.to_bytes(), &[u8::from(left_out)]].concat()
 }
 
-fn read_farewell(words: &[u8]) -> Option<(Epoch, bool)> {
+pub(crate) fn read_farewell(words: &[u8]) -> Option<(Epoch, bool)> {
     let (epoch, left_out) = words.strip_prefix(MARK)?.split_first_chunk::<16>()?;
     let left_out = match left_out {
         [0] => false,

@@ -44,6 +44,8 @@ use crate::rpc::{Lane, Method};
 use crate::task::TaskGroup;
 use crate::transport::{CallError, Handler, Members, Membership, MessageStream, Transport};
 
+pub(crate) use admit::Hello;
+pub(crate) use epochs::read_farewell;
 pub(crate) use framed::{FrameReader, FrameWriter};
 pub use join::join_call;
 

@@ -12,6 +12,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::record::RECORD;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,13 @@
 //! What an agent keeps on disk about one task, so that a restarted node goes on without its leader.
 
 use serde::{Deserialize, Serialize};
-use swarm_model::assignment::Assignment;
+use swarm_model::assignment::{Assignment, AssignmentMessage};
+use swarm_model::fuzz::{Target, sample};
+use swarm_model::id::ConfigId;
 use swarm_model::task::TaskStatus;
+use swarm_model::task_state::ObservedState;
 use swarm_net::frame::{self, FrameError};
+use swarm_net::fuzz::message;
 
 use super::launch::Configs;
 
@@ -32,3 +36,15 @@ impl Record {
         frame::decode(bytes)
     }
 }
+
+/// The stored form, for the fuzz driver.
+pub(crate) const RECORD: Target = Target::new("node.agent-record", message::<Record>, || {
+    let [_full, delta] = sample::assignments();
+    let AssignmentMessage::Delta { changed, .. } = delta else { return Vec::new() };
+    let record = |assignment| {
+        let configs = Configs::from([(ConfigId::from_raw(4), vec![1, 2].into())]);
+        let ended = Some(sample::status(ObservedState::Failed));
+        Record { assignment, configs, ended }.encode()
+    };
+    changed.into_iter().map(record).collect()
+});

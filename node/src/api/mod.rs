@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod explain;
 mod filters;
+pub(crate) mod fuzz;
 mod hostnames;
 mod info;
 mod local_logs;

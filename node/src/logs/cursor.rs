@@ -205,7 +205,7 @@ impl Cursor {
         Ok(false)
     }
 
-    fn take(&mut self, mut bytes: &[u8], lines: &mut VecDeque<LogLine>) {
+    pub(super) fn take(&mut self, mut bytes: &[u8], lines: &mut VecDeque<LogLine>) {
         while let Some(feed) = bytes.iter().position(|byte| *byte == b'\n') {
             let (record, behind) = (&bytes[..feed], &bytes[feed + 1..]);
             if self.rest.is_empty() && !self.damaged {

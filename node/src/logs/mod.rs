@@ -4,6 +4,7 @@
 //! from other nodes is not done here; [`merge_by_time`] merges what was fetched.
 
 mod cursor;
+pub(crate) mod fuzz;
 mod line;
 mod merge;
 mod query;

@@ -28,7 +28,7 @@ impl Segment {
         self.sequence.saturating_sub(1)
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         let (sequence, suffix) = name.split_once('.')?;
         let packed = match suffix {
             "log" => false,

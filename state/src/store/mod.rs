@@ -9,6 +9,7 @@ mod aside;
 mod codec;
 pub mod disk;
 mod error;
+pub(crate) mod fuzz;
 mod harm;
 mod kv;
 mod log;

@@ -8,6 +8,7 @@ mod account;
 mod config;
 mod control;
 mod files;
+pub(crate) mod fuzz;
 mod launcher;
 mod prepare;
 mod processes;

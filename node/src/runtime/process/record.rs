@@ -161,11 +161,18 @@ fn write<T: Serialize>(dir: &Path, name: &str, record: &T) -> io::Result<()> {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let Versioned { format, record } = serde_json::from_slice(&fs::read(path)?)?;
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    parse(&fs::read(path)?).map_err(named)
+}
+
+/// Reads a record's bytes.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    let Versioned { format, record } = serde_json::from_slice(bytes)?;
     if format == FORMAT {
         Ok(record)
     } else {
-        let what = format!("{}: record format {format} is not known", path.display());
+        let what = format!("record format {format} is not known");
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
     }
 }

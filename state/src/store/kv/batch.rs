@@ -50,7 +50,7 @@ pub(super) fn split(mut writes: &[Write]) -> Vec<&[Write]> {
 }
 
 /// `key length u16, value length u32 or all ones, key, value` for each write.
-pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
+pub(in crate::store) fn encode(writes: &[Write]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(writes.iter().map(Write::size).sum());
     for write in writes {
         match write {
@@ -104,6 +104,11 @@ fn apply(mut bytes: &[u8], map: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// For the fuzz driver: reads a batch of unknown origin; whether it is one.
+pub(in crate::store) fn feed(bytes: &[u8]) -> bool {
+    apply(bytes, &mut BTreeMap::new()).is_some()
 }
 
 /// Builds the map from a journal's batches.

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+pub(super) use batch::{encode as batch_bytes, feed as feed_batch};
+
 pub use batch::Write;
 
 use super::disk::Disk;
