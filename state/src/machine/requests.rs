@@ -1,7 +1,10 @@
 //! Answers already given: a retried request is answered again, not applied again.
 //!
-//! How long an answer is kept is counted in answers. Time would be the leader's wall clock, and one
-//! clock that is wrong by days, on a node that leads for a moment, would have all of them forgotten.
+//! How long an answer is kept is counted in answers first. Time is the leader's wall clock, and one
+//! clock that is wrong by days, on a node that leads for a moment, would have all of them forgotten:
+//! it only decides which of very many are dropped.
+
+use std::time::Duration;
 
 use imbl::{OrdMap, OrdSet};
 
@@ -10,14 +13,19 @@ use swarm_model::meta::Revision;
 use swarm_model::outcome::Outcome;
 use swarm_model::units::Timestamp;
 
-/// How many answers are kept: at 3,000 requests a second those of ten seconds, which is longer than
-/// a node repeats a request for its client.
-pub(super) const KEPT_MAX: usize = 32_768;
+/// How many answers are kept whatever clocks say: at 3,000 requests a second those of ten seconds.
+const KEPT_LEAST: usize = 32_768;
+/// How many are kept while they are young: at 13,000 requests a second those of ten seconds.
+const KEPT_MOST: usize = 131_072;
+/// For how long an answer is young: for longer than a node repeats a request for its client.
+const YOUNG: Duration = Duration::from_secs(30);
+/// How many one request may drop: no change waits for a crowd to be forgotten.
+const DROPPED_MOST: usize = 2;
 
 /// An answer as it was given.
 #[derive(Debug, Clone)]
 struct Given {
-    /// For people who read a snapshot: nothing depends on it.
+    /// By the clock of the leader of then.
     at: Timestamp,
     /// Of the change itself: the entry that repeats the request is a later one.
     revision: Revision,
@@ -45,7 +53,7 @@ impl Requests {
         self.answers.get(&request).map(|given| given.revision)
     }
 
-    /// Keeps an answer, and drops the oldest when there are too many.
+    /// Keeps an answer, and drops the oldest when there are too many of them.
     pub(super) fn remember(
         &mut self,
         request: RequestId,
@@ -55,9 +63,15 @@ impl Requests {
     ) {
         self.answers.insert(request, Given { at: now, revision, outcome });
         self.by_age.insert((revision, request));
-        while self.by_age.len() > KEPT_MAX
-            && let Some((_, oldest)) = self.by_age.remove_min()
-        {
+        for _ in 0..DROPPED_MOST {
+            let Some((age, oldest)) = self.by_age.get_min().cloned() else { return };
+            let young = |given: &Given| now.since(given.at) <= YOUNG;
+            let young = self.answers.get(&oldest).is_some_and(young);
+            let kept = if young { KEPT_MOST } else { KEPT_LEAST };
+            if self.by_age.len() <= kept {
+                return;
+            }
+            self.by_age.remove(&(age, oldest));
             self.answers.remove(&oldest);
         }
     }
@@ -78,5 +92,56 @@ impl Requests {
             requests.by_age.insert((revision, id));
         }
         requests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_model::outcome::Done;
+
+    /// Gives `count` answers after those it has, all at `at`.
+    fn answer(requests: &mut Requests, count: usize, at: u64) {
+        let before = requests.by_age.get_max().map_or(0, |(age, _)| age.0);
+        for revision in (before + 1..).take(count) {
+            let id = RequestId::from_raw(u128::from(revision));
+            requests.remember(
+                id,
+                Timestamp::from_millis(at),
+                Revision(revision),
+                Ok(Done::Nothing),
+            );
+        }
+    }
+
+    fn oldest(requests: &Requests) -> Option<u64> {
+        assert_eq!(requests.answers.len(), requests.by_age.len());
+        requests.by_age.get_min().map(|(age, _)| age.0)
+    }
+
+    #[test]
+    fn so_many_answers_are_kept_whatever_clocks_say() {
+        let mut requests = Requests::default();
+        answer(&mut requests, KEPT_LEAST - 2, 0);
+        answer(&mut requests, 1, u64::MAX);
+        answer(&mut requests, 1, 0);
+        assert_eq!(oldest(&requests), Some(1));
+        answer(&mut requests, 1, u64::MAX);
+        assert_eq!(oldest(&requests), Some(2), "the oldest one gives way");
+    }
+
+    #[test]
+    fn young_answers_are_kept_in_a_crowd_and_old_ones_go_bit_by_bit() {
+        let mut requests = Requests::default();
+        answer(&mut requests, KEPT_MOST + 5, 1_000);
+        assert_eq!(requests.by_age.len(), KEPT_MOST);
+        assert_eq!(oldest(&requests), Some(6));
+        answer(&mut requests, 1, 32_000);
+        assert_eq!(oldest(&requests), Some(8), "not all in one go");
+        answer(&mut requests, KEPT_MOST, 32_000);
+        assert_eq!(requests.by_age.len(), KEPT_MOST, "a new crowd");
+        answer(&mut requests, KEPT_MOST, 90_000);
+        answer(&mut requests, KEPT_MOST - KEPT_LEAST, 150_000);
+        assert!(requests.by_age.len() < KEPT_MOST, "{}", requests.by_age.len());
     }
 }

@@ -163,24 +163,6 @@ fn issue_3_a_retry_is_known_whatever_the_leaders_clocks_say() {
 }
 
 #[test]
-fn the_newest_answers_are_kept_and_no_more_than_that() {
-    let mut log = Log::with_cluster();
-    let op = Op::RemoveConfig { id: ConfigId::from_raw(1) };
-    let kept = u64::try_from(requests::KEPT_MAX).expect("a small number");
-    let command = |number: u64| Command {
-        request: Some(RequestId::from_raw(u128::from(number))),
-        at: Timestamp::from_millis(1000),
-        actor: Actor::default(),
-        op: op.clone(),
-    };
-    for number in 0..=kept {
-        drop(log.machine.apply(Revision(number + 2), TERM, &command(number)));
-    }
-    assert_eq!(log.machine.applied_at(&command(0)), None, "the oldest one gave way");
-    assert_eq!(log.machine.applied_at(&command(1)), Some(Revision(3)));
-}
-
-#[test]
 fn names_are_unique_and_free_again_after_removal() {
     let mut log = Log::with_cluster();
     log.apply(create(7, "web")).expect("new name");
