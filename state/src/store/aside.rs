@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, RealDisk};
 use super::harm::Harm;
-use super::kv::Kv;
-use super::{DiskFault, Error, FOLDER, Store, Table, migrate, turn};
+use super::kv::{self, Kv};
+use super::{Error, FOLDER, Store, Table, migrate, turn};
 
 /// The folders of what Raft owns; the map first, for without it the others are refused.
 const REPLICA: [&str; 3] = ["kv", "log", "snapshots"];
@@ -40,7 +40,7 @@ impl Store {
             true => (folder.join("replica.damaged"), (Table::Agent, folder.join("agent"))),
             false => (folder.join("agent.damaged"), (Table::Votes, folder.join("kv"))),
         };
-        let turn = turn_of(disk, &other.1, other.0)?;
+        let (turn, count) = known_to(disk, &other.1, other.0)?;
         let names: &[&str] = if replica { &REPLICA } else { &["agent"] };
         let begun = names.first().is_some_and(|first| is_empty(&**disk, &folder.join(first)));
         for name in names {
@@ -51,7 +51,7 @@ impl Store {
             false => (Table::Agent, Vec::new()),
         };
         if turn > 0 {
-            writes.push(turn::write(table, turn));
+            writes.extend([turn::write(table, turn), kv::count_write(count)]);
         }
         let map = folder.join(if replica { "kv" } else { "agent" });
         Kv::create(disk.clone(), &map, table, &writes)?;
@@ -60,15 +60,15 @@ impl Store {
     }
 }
 
-/// The turn that the other map knows; 0 if it is lost, too.
-fn turn_of(disk: &Arc<dyn Disk>, dir: &Path, table: Table) -> Result<u64, Error> {
+/// The turn, and the writes of the lost map, that the other one knows; 0 if it is lost, too.
+fn known_to(disk: &Arc<dyn Disk>, dir: &Path, table: Table) -> Result<(u64, u64), Error> {
     if is_empty(&**disk, dir) {
-        return Ok(0);
+        return Ok((0, 0));
     }
-    let found = Kv::open(disk.clone(), dir, table, DiskFault::default())
-        .and_then(|kv| turn::read(&kv, table));
+    let found = Kv::look(disk.clone(), dir, table)
+        .and_then(|map| Ok((turn::read(&map)?, kv::partner_of(&map.map))));
     match found {
-        Err(error) if matches!(error.harm(), Harm::Replica | Harm::Agent) => Ok(0),
+        Err(error) if matches!(error.harm(), Harm::Replica | Harm::Agent) => Ok((0, 0)),
         found => found,
     }
 }

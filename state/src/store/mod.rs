@@ -111,23 +111,30 @@ impl Store {
         let (kv_dir, agent_dir) = (folder.join("kv"), folder.join("agent"));
         let (log_dir, snapshot_dir) = (folder.join("log"), folder.join("snapshots"));
         let fault = DiskFault::default();
-        let kv = Kv::open(disk.clone(), &kv_dir, Table::Votes, fault.clone())?;
-        // By content: a start that refused has left an empty map behind.
-        if kv.is_empty() {
+        let votes = Kv::look(disk.clone(), &kv_dir, Table::Votes)?;
+        let is_new = votes.map.is_empty();
+        if is_new {
             for dir in [&agent_dir, &log_dir, &snapshot_dir] {
                 if !disk.list(dir).map_err(Error::io("list", dir))?.is_empty() {
                     let what = format!("nothing is in it, though {} is not empty", dir.display());
                     return Err(Error::damaged(Table::Votes, &kv_dir, 0, what));
                 }
             }
+        }
+        let agent = Kv::look(disk.clone(), &agent_dir, Table::Agent)?;
+        kv::check_counts(&votes, &agent)?;
+        let now = turn::check(&votes, &agent)?;
+        let kv = votes.open(fault.clone())?;
+        if is_new {
             // Before anything else is made: a first start that was cut short can be repeated.
             kv.apply_durably(&[migrate::format()])?;
         }
         let meta = MetaTable::new(kv.clone());
         meta.format()?;
-        let agent = Kv::open(disk.clone(), &agent_dir, Table::Agent, fault.clone())?;
+        let agent = agent.open(fault.clone())?;
+        kv.link(&agent);
         migrate::migrate(&kv, &agent, &meta)?;
-        let turn = Turn::begin(kv.clone(), agent.clone())?;
+        let turn = Turn::begin(kv.clone(), agent.clone(), now)?;
         let snapshots = SnapshotTable::open(disk.clone(), &snapshot_dir, fault.clone())?;
         if snapshots.is_empty() && meta.last_purged()?.is_some() {
             let what = "no snapshot is here, though the log it replaced was purged";

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::codec::{self, Kind};
-use super::kv::{Kv, Write};
+use super::kv::{Kv, Looked, Write};
 use super::{Error, Table};
 
 const KEY: &[u8] = b"t";
@@ -21,21 +21,37 @@ pub(super) struct Turn {
     now: Arc<Mutex<Now>>,
 }
 
+/// What the two maps say.
 #[derive(Debug, Clone, Copy)]
-struct Now {
+pub(super) struct Now {
     votes: u64,
     agent: u64,
 }
 
 /// What a map says; 0 if it says nothing.
-pub(super) fn read(kv: &Kv, table: Table) -> Result<u64, Error> {
-    let Some(bytes) = kv.get(KEY) else { return Ok(0) };
-    let turn = codec::open(kind(table), &bytes)
+pub(super) fn read(map: &Looked) -> Result<u64, Error> {
+    let Some(bytes) = map.map.get(KEY) else { return Ok(0) };
+    let turn = codec::open(kind(map.table), bytes)
         .and_then(|turn| turn.try_into().map_err(|_length| "it is not a number".to_owned()));
     match turn {
         Ok(turn) => Ok(u64::from_le_bytes(turn)),
-        Err(what) => Err(Error::damaged(table, kv.dir(), 0, format!("the turn: {what}"))),
+        Err(what) => Err(Error::damaged(map.table, &map.dir, 0, format!("the turn: {what}"))),
     }
+}
+
+/// Compares the two maps.
+pub(super) fn check(votes: &Looked, agent: &Looked) -> Result<Now, Error> {
+    let now = Now { votes: read(votes)?, agent: read(agent)? };
+    if now.votes == now.agent || now.votes == now.agent + 1 {
+        return Ok(now);
+    }
+    let older = if now.votes < now.agent { votes } else { agent };
+    Err(Error::RolledBack {
+        table: older.table,
+        file: older.dir.clone(),
+        expected: format!("turn {}", now.votes.max(now.agent)),
+        found: format!("turn {}", now.votes.min(now.agent)),
+    })
 }
 
 /// Sets it in a map of `table`.
@@ -51,21 +67,8 @@ fn kind(table: Table) -> Kind {
 }
 
 impl Turn {
-    /// Compares the two maps and begins the next turn, durably.
-    pub(super) fn begin(votes: Kv, agent: Kv) -> Result<Self, Error> {
-        let now = Now { votes: read(&votes, Table::Votes)?, agent: read(&agent, Table::Agent)? };
-        if now.votes != now.agent && now.votes != now.agent + 1 {
-            let (table, kv) = match now.votes < now.agent {
-                true => (Table::Votes, &votes),
-                false => (Table::Agent, &agent),
-            };
-            return Err(Error::RolledBack {
-                table,
-                file: kv.dir().to_owned(),
-                expected: format!("turn {}", now.votes.max(now.agent)),
-                found: format!("turn {}", now.votes.min(now.agent)),
-            });
-        }
+    /// Begins the next turn, durably.
+    pub(super) fn begin(votes: Kv, agent: Kv, now: Now) -> Result<Self, Error> {
         let turn = Self { votes, agent, now: Arc::new(Mutex::new(now)) };
         turn.advance(&[])?;
         turn.settle()?;

@@ -1,7 +1,8 @@
 //! The store as a whole under what disks do to it: power cuts at every change, failing and full
-//! disks. `SWARM_DISK_SEEDS=N` runs N seeds of each instead of the usual few.
+//! disks, damaged files. `SWARM_DISK_SEEDS=N` runs N seeds of each instead of the usual few.
 #![expect(clippy::panic, reason = "helpers of tests fail like tests")]
 
+mod damage;
 mod errors;
 mod ledger;
 mod power;

@@ -21,9 +21,24 @@ pub(super) struct FoundJournal {
     pub(super) payloads: Vec<Vec<u8>>,
     /// `None`: it ends in an unfinished write and must be written anew.
     pub(super) journal: Option<Journal>,
+    bytes: Vec<u8>,
 }
 
-/// Reads the newest journal in `dir`; unfinished files are removed.
+impl FoundJournal {
+    /// Hands it out to be appended to, all of it durable; `None` if it must be written anew.
+    ///
+    /// After a failed sync and a new start the kernel reads back bytes that it will never write: so
+    /// they are written again.
+    pub(super) fn secure(self, disk: &dyn Disk, dir: &Path) -> Result<Option<Journal>, Error> {
+        let Some(journal) = self.journal else { return Ok(None) };
+        journal.file.write_at(0, &self.bytes).map_err(Error::io("write", &self.path))?;
+        journal.file.sync().map_err(Error::io("sync", &self.path))?;
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        Ok(Some(journal))
+    }
+}
+
+/// Reads the newest journal in `dir` and changes nothing but unfinished files, which are removed.
 pub(super) fn read(
     disk: &dyn Disk,
     dir: &Path,
@@ -61,6 +76,8 @@ pub(super) fn read(
         tracing::warn!(path = %found.path.display(), offset, what, "un-synced batch dropped");
     }
     let zeroed = u64::try_from(found.bytes.len()).expect("usize fits u64");
+    let mut bytes = found.bytes;
+    bytes.truncate(walk.offset);
     let journal = Journal {
         path: found.path.clone(),
         file: found.file,
@@ -73,15 +90,8 @@ pub(super) fn read(
         batches_end: walk.next,
         dirty_tail: false,
     };
-    if clean {
-        // After a failed sync and a new start the kernel reads back bytes that it will never write.
-        let bytes = &found.bytes[..walk.offset];
-        journal.file.write_at(0, bytes).map_err(Error::io("write", &found.path))?;
-        journal.file.sync().map_err(Error::io("sync", &found.path))?;
-        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
-    }
     let journal = clean.then_some(journal);
-    Ok(Some(FoundJournal { path: found.path, epoch: newest, payloads, journal }))
+    Ok(Some(FoundJournal { path: found.path, epoch: newest, payloads, journal, bytes }))
 }
 
 /// The file that batches are appended to.

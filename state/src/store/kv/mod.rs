@@ -5,15 +5,19 @@
 //! sled: docs/design/storage.md.
 
 mod batch;
+mod count;
 mod file;
+mod look;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 pub(super) use batch::{encode as batch_bytes, feed as feed_batch};
 
 pub use batch::Write;
+pub(super) use count::{check as check_counts, partner_of, write as count_write};
+pub(super) use look::Looked;
 
 use super::disk::Disk;
 use super::record::MAX_PAYLOAD;
@@ -24,6 +28,8 @@ use file::Journal;
 const COMPACT_FLOOR: u64 = 64 << 10;
 /// A journal is rewritten when it is this many times as long as its content.
 const COMPACT_FACTOR: u64 = 4;
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The map; clones share it. All calls block.
 #[derive(Debug, Clone)]
@@ -39,11 +45,13 @@ struct Shared {
     inner: Mutex<Inner>,
     fault: DiskFault,
     fresh: bool,
+    /// The map that knows how many batches were durable here.
+    partner: OnceLock<Weak<Shared>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    map: BTreeMap<Vec<u8>, Vec<u8>>,
+    map: Map,
     live: u64,
     journal: Journal,
     compact_at: u64,
@@ -79,29 +87,15 @@ impl Kv {
         table: Table,
         fault: DiskFault,
     ) -> Result<Self, Error> {
-        disk.create_dir(dir).map_err(Error::io("make", dir))?;
-        let found = file::read(&*disk, dir, table)?;
-        let fresh = found.is_none();
-        let mut map = BTreeMap::new();
-        let mut journal = None;
-        let mut epoch = 1;
-        if let Some(found) = found {
-            batch::replay(&found, table, &mut map)?;
-            epoch = found.epoch + 1;
-            journal = found.journal;
-        }
-        let journal = match journal {
-            Some(journal) => journal,
-            None => Journal::write(&*disk, (dir, table), epoch, &map, &fault)?,
-        };
-        // Whatever is older goes only now that this one is durable.
-        file::remove_others(&*disk, dir, &journal)?;
-        let live = map.iter().map(|(key, value)| batch::weight(key, value)).sum();
-        let compact_at = COMPACT_FLOOR.max(live * COMPACT_FACTOR);
-        let inner = Mutex::new(Inner { map, live, journal, compact_at });
-        let dir = dir.to_owned();
-        let syncing = Mutex::new(());
-        Ok(Self(Arc::new(Shared { disk, dir, table, syncing, inner, fault, fresh })))
+        Self::look(disk, dir, table)?.open(fault)
+    }
+
+    /// Reads the map of `table` in `dir` and changes nothing yet.
+    ///
+    /// # Errors
+    /// As of [`Kv::open`].
+    pub(super) fn look(disk: Arc<dyn Disk>, dir: &Path, table: Table) -> Result<Looked, Error> {
+        Looked::read(disk, dir, table)
     }
 
     /// Makes a map with `writes` in it, all at once and durably, in a folder that has none.
@@ -166,14 +160,23 @@ impl Kv {
     /// [`Error::TooLarge`], [`Error::DiskFull`], [`Error::Io`]: nothing changed, may be retried.
     /// A restart may find the failed batch applied, unless a later one succeeded.
     pub fn apply(&self, writes: &[Write]) -> Result<(), Error> {
+        self.write(|_map| writes.to_vec())
+    }
+
+    /// As [`Kv::apply`], with writes that depend on what is in the map.
+    fn write(&self, writes: impl FnOnce(&Map) -> Vec<Write>) -> Result<(), Error> {
         self.0.fault.check()?;
-        for write in writes {
+        let mut inner = self.inner();
+        let writes = writes(&inner.map);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        for write in &writes {
             let size = write.size();
             if size > MAX_PAYLOAD {
                 return Err(Error::TooLarge { size, limit: MAX_PAYLOAD });
             }
         }
-        let mut inner = self.inner();
         if inner.journal.needs_rewrite() {
             self.rewrite(&mut inner)?;
         } else if inner.journal.offset > inner.compact_at
@@ -183,7 +186,7 @@ impl Kv {
             inner.compact_at = inner.journal.offset * 2;
             self.0.fault.check()?;
         }
-        for part in batch::split(writes) {
+        for part in batch::split(&writes) {
             inner.journal.append(&batch::encode(part))?;
             inner.set(part);
         }
@@ -228,8 +231,39 @@ impl Kv {
     /// # Errors
     /// Theirs.
     pub fn apply_durably(&self, writes: &[Write]) -> Result<(), Error> {
-        self.apply(writes)?;
-        self.sync()
+        let Some(partner) = self.0.partner.get().filter(|_map| !writes.is_empty()) else {
+            self.apply(writes)?;
+            return self.sync();
+        };
+        let mut count = 0;
+        self.write(|map| {
+            count = count::own(map) + 1;
+            [writes, &[count::write(count)]].concat()
+        })?;
+        self.sync()?;
+        if let Some(partner) = partner.upgrade() {
+            Self(partner).note_partner(count);
+        }
+        Ok(())
+    }
+
+    /// Notes, without a sync, that the other map has `count` durable batches.
+    fn note_partner(&self, count: u64) {
+        let noted = self.write(|map| match partner_of(map) < count {
+            true => vec![count::partner_write(count)],
+            false => Vec::new(),
+        });
+        if let Err(error) = noted {
+            tracing::debug!(%error, "writes of the other table not counted");
+        }
+    }
+
+    /// Lets each of two maps of one store count the durable batches of the other.
+    pub(super) fn link(&self, other: &Self) {
+        for (one, two) in [(self, other), (other, self)] {
+            // Set once, when the store is opened.
+            let _first = one.0.partner.set(Arc::downgrade(&two.0));
+        }
     }
 
     /// Bytes the journal takes on disk.
