@@ -13,7 +13,7 @@ use swarm_net::gossip::GossipConfig;
 use swarm_net::quic::{Mesh, MeshConfig};
 use swarm_net::task::TaskGroup;
 use swarm_raft::Timing;
-use swarm_state::store;
+use swarm_state::store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::resources;
@@ -25,7 +25,6 @@ use crate::keys::{KeyError, KeyRing};
 use crate::logs::{self, LogStore};
 use crate::members::ReplicaMembers;
 use crate::node::Node;
-use crate::quarantine::{self, OpenError, RealHome};
 use crate::router::Router;
 use crate::runtime::process::{ProcessConfig, ProcessRuntime};
 use crate::runtime::{Registry, TaskRuntime};
@@ -54,9 +53,6 @@ pub enum DaemonError {
     /// Its tables are of no use, in use, or another node's.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// Its tables are not opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// Its identity is another node's.
     #[error(
         "the identity in {} belongs to another node than its settings: restore both from one backup, \
@@ -84,9 +80,6 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
-    /// The next life begins at once: on an empty replica, or under another start's number.
-    #[error("the node begins anew")]
-    BornAgain,
     /// Agreement stopped under way: the disk failed.
     #[error("the node had to stop: {reason}")]
     Fault {
@@ -110,12 +103,9 @@ pub enum Ended {
 /// # Errors
 /// See [`DaemonError`]. Tasks go on in any case.
 pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonError> {
-    let mut error = loop {
-        match live(dir, &stop).await {
-            Err(DaemonError::BornAgain) => {}
-            Err(error @ DaemonError::Fault { .. }) => break error,
-            other => return other,
-        }
+    let mut error = match live(dir, &stop).await {
+        Err(error @ DaemonError::Fault { .. }) => error,
+        other => return other,
     };
     loop {
         tracing::error!(error = &error as &dyn std::error::Error, "trying again in a moment");
@@ -124,8 +114,6 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonErr
         }
         match live(dir, &stop).await {
             Ok(ended) => return Ok(ended),
-            // It waits for a person.
-            Err(error @ DaemonError::Open(OpenError::Superseded { .. })) => return Err(error),
             Err(next) => error = next,
         }
     }
@@ -176,7 +164,6 @@ async fn serve(
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(Ended::Stopped),
         () = core.dismissed.cancelled() => Ok(Ended::Left),
-        () = core.born_again.cancelled() => Err(DaemonError::BornAgain),
         () = core.broken_disk.cancelled() => Err(DaemonError::Fault {
             reason: core.disk_fault.check().err().map(|e| e.to_string()).unwrap_or_default(),
         }),
@@ -200,8 +187,7 @@ async fn start(
     tasks: &TaskGroup,
 ) -> Result<(Node, Mesh), DaemonError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let peers = config::load_peers(dir)?;
-    let (store, _quarantine) = quarantine::open(dir, !peers.is_empty(), &RealHome(dir))?;
+    let store = Store::open(dir)?;
     store.meta.claim(store::Identity { cluster: config.cluster_id, node: config.node_id })?;
     let keys = KeyRing::open(dir)?;
     let members = Arc::new(ReplicaMembers::default());
@@ -215,10 +201,9 @@ async fn start(
         clock: clock.clone(),
     })?;
     let logs = LogStore::open(dir.join("logs"))?;
-    let alone = peers.is_empty();
     let node = assemble(Parts {
         description: resources::describe(config.labels.clone()),
-        peers,
+        peers: config::load_peers(dir)?,
         runtimes: Registry::new([process_runtime(dir, &logs, &clock)]),
         config,
         identity,
@@ -237,17 +222,8 @@ async fn start(
         work: Work::Threads,
         seed: u64::try_from(RandomIds.draw() >> 64).unwrap_or_default(),
     })
-    .await;
-    match node {
-        Ok(node) => Ok((node, mesh)),
-        Err(error) => match quarantine::loss_in(&error).filter(|_| !alone) {
-            Some(reason) => {
-                quarantine::impose(dir, &reason)?;
-                Err(DaemonError::BornAgain)
-            }
-            None => Err(error.into()),
-        },
-    }
+    .await?;
+    Ok((node, mesh))
 }
 
 fn process_runtime(dir: &Path, logs: &LogStore, clock: &Arc<dyn Clock>) -> Arc<dyn TaskRuntime> {

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::contact::Contact;
-use crate::gate::Gate;
 use crate::service::Raft;
 use crate::timing::Timing;
 use crate::types::Id;
@@ -32,7 +31,6 @@ pub(crate) struct Pacemaker {
     pub(crate) timing: Timing,
     pub(crate) contact: Contact,
     pub(crate) hint: Arc<Notify>,
-    pub(crate) gate: Gate,
     pub(crate) random: Random,
     pub(crate) cancel: CancellationToken,
 }
@@ -66,8 +64,6 @@ impl Pacemaker {
         let mut was = Duty::Rest;
         let mut wake = Instant::now();
         loop {
-            // While the replica takes no part there is nothing to drive; it never leads then.
-            self.gate.opened().await;
             let duty = duty(&server.borrow_watched());
             if duty != was {
                 if was == Duty::Lead {
@@ -90,9 +86,6 @@ impl Pacemaker {
                     wake = wake.min(self.first_wake(duty).max(Instant::now()));
                 }
                 () = sleep_until(wake), if duty != Duty::Rest => {
-                    if !self.gate.is_open() {
-                        continue;
-                    }
                     let Some(next) = self.act(duty, wake, &mut vain).await else { return };
                     wake = next;
                 }

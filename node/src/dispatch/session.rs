@@ -178,9 +178,7 @@ mod tests {
     fn leadership() -> (Leadership, mpsc::Receiver<(NodeId, Vec<StatusReport>)>) {
         let (reports, reported) = mpsc::channel(1);
         let (term, ended) = (Term(3), CancellationToken::new());
-        let (pleas, _) = mpsc::channel(1);
-        let departures = Default::default();
-        (Leadership { term, reports, pleas, ended, departures }, reported)
+        (Leadership { term, reports, ended, departures: Default::default() }, reported)
     }
 
     async fn next(agent: &mut MessageStream) -> AssignmentMessage {

@@ -5,7 +5,6 @@ mod election;
 mod group;
 mod harness;
 mod hostile;
-mod readmission;
 mod reads;
 mod recovery;
 mod replication;
