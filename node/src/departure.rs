@@ -32,6 +32,29 @@ const UNDO_ATTEMPTS: u32 = 3;
 /// The longest that a departure takes, undoing included: each of its three commands may wait 10 s.
 pub(crate) const LONGEST: Duration = Duration::from_secs(30 + 20 + 30 + 9);
 
+/// Why a step of a departure was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// This node does not lead any more, or has no majority: another one may.
+    #[error(transparent)]
+    Lead(swarm_raft::Error),
+    /// Another leader would not do better.
+    #[error("{0}")]
+    Because(String),
+}
+
+impl From<swarm_raft::Error> for Failed {
+    fn from(error: swarm_raft::Error) -> Self {
+        use swarm_raft::Error;
+        match error {
+            Error::NotLeader { .. } | Error::NoQuorum { .. } | Error::Unknown { .. } => {
+                Self::Lead(error)
+            }
+            other => Self::Because(other.to_string()),
+        }
+    }
+}
+
 /// How a departure ended.
 type Ended = Result<(), Refusal>;
 
@@ -54,6 +77,11 @@ impl Departures {
         let (sender, ended) = watch::channel(None);
         under_way.insert(node, ended.clone());
         (ended, Some(sender))
+    }
+
+    /// Whether any node is leaving.
+    pub(crate) fn any(&self) -> bool {
+        !self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn done(&self, node: NodeId) {
@@ -96,8 +124,10 @@ fn not_leader() -> Refusal {
 async fn depart(core: &Core, leadership: &Leadership, node: NodeId, farewell: Farewell) -> Ended {
     let Some(before) = spec_of(core, node) else { return Ok(()) };
     let actor = Actor { node, ..farewell.actor.clone() };
-    let Err(reason) = part(core, node, &actor, farewell).await else { return Ok(()) };
-    tracing::warn!(node_id = %node, %reason, "a node could not leave");
+    let Err(failed) = part(core, node, &actor, farewell).await else { return Ok(()) };
+    tracing::warn!(node_id = %node, reason = %failed, "a node could not leave");
+    // The end of a term is told a little later than changes begin to fail for it.
+    let Failed::Because(reason) = failed else { return Err(not_leader()) };
     if leadership.ended.is_cancelled() || spec_of(core, node).is_none() {
         return Err(not_leader());
     }
@@ -110,16 +140,20 @@ pub(crate) fn spec_of(core: &Core, node: NodeId) -> Option<NodeSpec> {
 }
 
 /// The three steps.
-async fn part(core: &Core, node: NodeId, actor: &Actor, farewell: Farewell) -> Result<(), String> {
+async fn part(core: &Core, node: NodeId, actor: &Actor, farewell: Farewell) -> Result<(), Failed> {
     if is_last_manager(core, node) {
-        return Err(Rejection::LastManager { node }.to_string());
+        return Err(refused(&Rejection::LastManager { node }));
     }
     drain(core, node, actor).await?;
     give_up_vote(core, node).await?;
     let op = Op::RemoveNode { id: node, force: true };
     let command = core.command_of(actor.clone(), farewell.request, op);
-    let applied = core.consensus.propose(&command).await.map_err(|error| error.to_string())?;
-    applied.outcome.map(drop).map_err(|rejection| rejection.to_string())
+    let applied = core.consensus.propose(&command).await?;
+    applied.outcome.map(drop).map_err(|rejection| refused(&rejection))
+}
+
+fn refused(rejection: &Rejection) -> Failed {
+    Failed::Because(rejection.to_string())
 }
 
 fn is_last_manager(core: &Core, node: NodeId) -> bool {
@@ -128,7 +162,7 @@ fn is_last_manager(core: &Core, node: NodeId) -> bool {
 }
 
 /// Moves the tasks away, for as long as that is reasonable.
-async fn drain(core: &Core, node: NodeId, actor: &Actor) -> Result<(), String> {
+async fn drain(core: &Core, node: NodeId, actor: &Actor) -> Result<(), Failed> {
     let deadline = Some(core.clock.now().after(MOVE_TASKS / 2));
     update(core, node, actor, deadline, |spec| spec.availability = Availability::Drain).await?;
     let mut views = core.consensus.views();
@@ -140,14 +174,16 @@ async fn drain(core: &Core, node: NodeId, actor: &Actor) -> Result<(), String> {
 }
 
 /// A leaving manager becomes a worker first: the leader's choice of voters does the rest.
-pub(crate) async fn give_up_vote(core: &Core, node: NodeId) -> Result<(), String> {
+pub(crate) async fn give_up_vote(core: &Core, node: NodeId) -> Result<(), Failed> {
     let own = Actor { node: core.id, uid: None };
     update(core, node, &own, None, |spec| spec.role = Role::Worker).await?;
     let mut status = core.consensus.status();
     let gone = status.wait_for(|status| !status.joint && !status.voters.contains(&node));
     match tokio::time::timeout(GIVE_UP_VOTE, gone).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err("the voters could not be changed in time".to_owned()),
+        Ok(Err(_)) | Err(_) => {
+            Err(Failed::Because("the voters could not be changed in time".to_owned()))
+        }
     }
 }
 
@@ -175,7 +211,7 @@ async fn update(
     actor: &Actor,
     drain_deadline: Option<swarm_model::units::Timestamp>,
     change: impl FnOnce(&mut NodeSpec),
-) -> Result<(), String> {
+) -> Result<(), Failed> {
     let Some(mut spec) = spec_of(core, node) else { return Ok(()) };
     let before = spec.clone();
     change(&mut spec);
@@ -185,8 +221,8 @@ async fn update(
     let op = Op::UpdateNode { id: node, version: None, spec, drain_deadline };
     let request = RequestId::from_raw(core.draw());
     let command = core.command_of(actor.clone(), request, op);
-    let applied = core.consensus.propose(&command).await.map_err(|error| error.to_string())?;
-    applied.outcome.map(drop).map_err(|rejection| rejection.to_string())
+    let applied = core.consensus.propose(&command).await?;
+    applied.outcome.map(drop).map_err(|rejection| refused(&rejection))
 }
 
 #[cfg(test)]

@@ -20,10 +20,14 @@ use tokio::time::Instant;
 
 use crate::api::backend::ProposeError;
 use crate::core::Core;
-use crate::departure;
+use crate::departure::{self, Failed};
 
-/// For how long a leader that lets this node go is looked for.
-const FIND_LEADER: Duration = Duration::from_secs(20);
+/// For how long a leader that lets this node go is looked for: two elections, and within the ten
+/// seconds after which changes fail without a majority.
+const FIND_LEADER: Duration = Duration::from_secs(8);
+/// How long a node that came to lead while it leaves waits for others that leave, too: of several that
+/// hand each other the lead nobody would ever go.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
 /// One call to the leader: it answers when everything is done, or undone.
 const CALL_DEADLINE: Duration = departure::LONGEST.saturating_add(Duration::from_secs(5));
 /// Pause between two attempts.
@@ -71,23 +75,29 @@ pub(crate) async fn leave(core: &Arc<Core>, actor: Actor, force: bool) -> Result
 }
 
 async fn leave_now(core: &Core, actor: Actor, force: bool) -> Result<(), ProposeError> {
-    let view = core.consensus.view();
-    if is_last_manager(&view, core.id) {
-        if force {
-            return Ok(());
-        }
-        let reason = "this is the last manager: promote another node first, or leave with \
-                      --force, which ends the cluster";
-        return Err(ProposeError::Forbidden { reason: reason.to_owned() });
+    let before = departure::spec_of(core, core.id);
+    let parted = depart(core, actor).await;
+    if parted.is_err()
+        && !force
+        && let Some(before) = &before
+        && core.consensus.status_now().is_leader()
+    {
+        // The leader that began it is gone: nobody else would undo it.
+        departure::undo(core, core.id, &Actor { node: core.id, uid: None }, before).await;
     }
-    let before = view.nodes.get(&core.id).map(|node| node.spec.clone());
-    match depart(core, actor).await {
+    match parted {
         Ok(()) => Ok(()),
-        Err(reason) if force => {
+        Err(Kept::LastManager) if force => Ok(()),
+        Err(Kept::LastManager) => {
+            let reason = "this is the last manager: promote another node first, or leave with \
+                          --force, which ends the cluster";
+            Err(ProposeError::Forbidden { reason: reason.to_owned() })
+        }
+        Err(Kept::Because(reason)) if force => {
             tracing::warn!(%reason, "leaving without the cluster's consent");
             Ok(())
         }
-        Err(reason) => {
+        Err(Kept::Because(reason)) => {
             let now = core.consensus.view();
             let left_over = left_over(before.as_ref(), now.nodes.get(&core.id));
             let reason = format!("the cluster does not let this node go ({reason}); {left_over}");
@@ -126,29 +136,61 @@ fn left_over(before: Option<&NodeSpec>, now: Option<&Arc<Node>>) -> String {
     )
 }
 
-/// Has the cluster part with this node.
-async fn depart(core: &Core, actor: Actor) -> Result<(), String> {
-    if core.consensus.status_now().is_leader() {
-        step_down(core).await?;
-    }
+/// Why a node did not leave.
+#[derive(Debug, PartialEq, Eq)]
+enum Kept {
+    LastManager,
+    Because(String),
+}
+
+/// Has the cluster part with this node. Who leads may change meanwhile, and be this node.
+async fn depart(core: &Core, actor: Actor) -> Result<(), Kept> {
     let farewell = Farewell { actor, request: RequestId::from_raw(core.draw()) };
-    let mut trouble_since = None;
+    let began = Instant::now();
+    let (mut trouble_since, mut asked, mut leads_since) = (None, false, None);
     loop {
-        let reason = match say(core, &farewell).await {
+        let answer = if core.consensus.status_now().is_leader() {
+            let leads_since = *leads_since.get_or_insert_with(Instant::now);
+            let at_once = !asked && leads_since.duration_since(began) < LOOK;
+            if others_leave(core) || !(at_once || leads_since.elapsed() > OTHERS_FIRST) {
+                trouble_since = None;
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            if is_last_manager(&core.consensus.view(), core.id) {
+                return Err(Kept::LastManager);
+            }
+            match step_down(core).await {
+                Ok(()) => Answer::Again("no other node leads".to_owned()),
+                Err(Failed::Lead(error)) => Answer::Again(error.to_string()),
+                Err(Failed::Because(reason)) => Answer::Refused(reason),
+            }
+        } else if is_last_manager(&core.consensus.view(), core.id) {
+            return Err(Kept::LastManager);
+        } else {
+            (asked, leads_since) = (true, None);
+            say(core, &farewell).await
+        };
+        let reason = match answer {
             Answer::LetGo => return Ok(()),
-            Answer::Refused(reason) => return Err(reason),
+            Answer::Refused(reason) => return Err(Kept::Because(reason)),
             Answer::Again(reason) => reason,
         };
         if trouble_since.get_or_insert_with(Instant::now).elapsed() > FIND_LEADER {
-            return Err(reason);
+            return Err(Kept::Because(reason));
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
+/// Whether this leader lets other nodes go just now.
+fn others_leave(core: &Core) -> bool {
+    core.leadership.borrow().as_ref().is_some_and(|it| it.departures.any())
+}
+
 /// A leader cannot part with itself: another voter takes the lead first. Where there is none, this
 /// node gives up its vote, which brings one in.
-async fn step_down(core: &Core) -> Result<(), String> {
+async fn step_down(core: &Core) -> Result<(), Failed> {
     let status = core.consensus.status_now();
     if status.voters.iter().any(|voter| *voter != core.id)
         && core.consensus.transfer_leadership(None).await.is_ok()

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use swarm_chaos::real::{Cluster, Stopwatch, Swarm, spec};
-use swarm_model::node::Role;
+use swarm_chaos::real::{Cluster, Stopwatch, Swarm, spec, wait_until};
+use swarm_model::node::{Availability, Role};
 use swarm_node::api::types::{NodeEntry, Written};
 
 use crate::support::{LONG, SOON, fails};
@@ -106,5 +106,62 @@ async fn all_leave_one_after_another_and_the_last_one_by_force() -> Result<()> {
     for node in cluster.nodes() {
         ensure!(node.task_processes()?.is_empty(), "tasks of {} go on", node.dir.display());
     }
+    Ok(())
+}
+
+/// They hand each other the lead, and the one that is left over must take tasks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_managers_that_all_leave_at_once_one_stays_as_it_was() -> Result<()> {
+    let cluster = Cluster::start(3, 0).await?;
+    let leaves = cluster.nodes().iter().map(|node| {
+        let dir = node.dir.clone();
+        async move { Swarm::at(&dir, &["leave"]).run().await }
+    });
+    let mut stays = None;
+    for (number, output) in futures::future::join_all(leaves).await.into_iter().enumerate() {
+        if let Err(refused) = output?.ok() {
+            let said = format!("{refused:#}");
+            ensure!(said.contains("this is the last manager"), "node {number}: {said}");
+            ensure!(stays.replace(number).is_none(), "two nodes stayed");
+        }
+    }
+    let number = stays.context("nobody stayed")?;
+    let nodes: Vec<NodeEntry> = cluster.client(number).get("/v1/nodes").await?;
+    let spec = nodes.iter().map(|entry| entry.node.spec.clone()).collect::<Vec<_>>();
+    ensure!(spec.len() == 1, "{nodes:?}");
+    ensure!(spec[0].availability == Availability::Active, "{spec:?}");
+    ensure!(spec[0].role == Role::Manager, "{spec:?}");
+    Ok(())
+}
+
+/// Its leader dies while tasks that do not end hold up the leave: it may lead itself then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leave_goes_on_when_the_leader_dies() -> Result<()> {
+    let mut cluster = Cluster::start(3, 0).await?;
+    let deaf = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"];
+    let web = spec::service("web", 3, &deaf)?;
+    cluster.client(0).post::<Written>("/v1/services/create", &web).await?;
+    cluster.converged(0, "web", SOON).await?;
+    let leader = cluster.leader().await?;
+    let leaving = (leader + 1) % 3;
+    let dir = cluster.nodes()[leaving].dir.clone();
+    let id = cluster.nodes()[leaving].info().await?.node_id;
+    let witness = (leader + 2) % 3;
+    let line = ["leave"];
+    let command = Swarm::at(&dir, &line);
+    let kill = async {
+        wait_until("the leave is under way", SOON, async || {
+            let nodes: Vec<NodeEntry> = cluster.client(witness).get("/v1/nodes").await.ok()?;
+            let node = nodes.into_iter().find(|entry| entry.node.id == id)?;
+            (node.node.spec.availability == Availability::Drain).then_some(())
+        })
+        .await?;
+        cluster.node(leader).kill()
+    };
+    let (said, killed) = tokio::join!(command.run(), kill);
+    killed?;
+    said?.ok()?;
+    let nodes: Vec<NodeEntry> = cluster.client(witness).get("/v1/nodes").await?;
+    ensure!(nodes.iter().all(|entry| entry.node.id != id), "{id} is still listed");
     Ok(())
 }

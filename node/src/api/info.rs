@@ -178,12 +178,13 @@ fn short_services(view: &View, now: Timestamp) -> Vec<ShortService> {
 /// says, then what one waits for.
 fn reason(view: &View, service: ServiceId, now: Timestamp) -> String {
     let tasks = || view.tasks_of(service).map(AsRef::as_ref);
-    let (mut given_up, mut waits) = (None, None);
+    let (mut given_up, mut waits, mut done, mut open) = (None, None, 0, 0);
     for task in tasks() {
         match swarm_control::outlook(view, task, now) {
             Outlook::GivenUp { reason } => given_up = Some((task, reason)),
             Outlook::Waits { reason, .. } => waits = Some(reason),
-            Outlook::Open | Outlook::Done => {}
+            Outlook::Done => done += 1,
+            Outlook::Open => open += 1,
         }
     }
     if let Some((task, reason)) = given_up {
@@ -192,6 +193,9 @@ fn reason(view: &View, service: ServiceId, now: Timestamp) -> String {
             .filter(|it| !it.is_empty())
             .collect::<Vec<_>>()
             .join("; ");
+    }
+    if done > 0 && open == 0 && waits.is_none() {
+        return format!("{done} ended as they should and are not started again");
     }
     let newest = tasks()
         .filter(|task: &&Task| !task.status.error.is_empty())
