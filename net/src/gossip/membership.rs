@@ -1,5 +1,5 @@
-//! Who is alive: SWIM by foca, with Lifeguard's self-doubt around it. Sans-IO: packets and time in,
-//! packets and deadlines out.
+//! Who is alive: SWIM by foca, with Lifeguard's self-doubt around it. Sans-IO: packets (`inbox`) and time in,
+//! packets and deadlines (`settle`) out.
 //!
 //! Added around foca: time stretches with this node's health ([`super::health`]), stands still while the
 //! process does not run ([`super::timers`]), suspects are told directly and heard out, a restarted node learns
@@ -7,27 +7,26 @@
 
 mod announce;
 mod exchange;
+mod inbox;
+mod settle;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foca::{
-    AccumulatingRuntime, Foca, Message, NoCustomBroadcast, OwnedNotification, State, Timer,
-};
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, State, Timer};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use swarm_model::id::NodeId;
 use tokio::time::Instant;
 
-use super::codec::{WireCodec, take_header};
+use super::codec::WireCodec;
 use super::config::GossipConfig;
 use super::health::{LocalHealth, Sign};
 use super::identity::Identity;
-use super::members::{Liveness, Members};
+use super::members::Members;
 use super::probe::{Probe, Suspicion};
 use super::timers::Timers;
 use announce::Announcer;
@@ -37,12 +36,8 @@ pub(crate) use exchange::Record;
 const MAX_PACKET: usize = 1024;
 /// Helpers of a failed probe, and receivers of each round of news.
 const FANOUT: usize = 3;
-/// News goes out each time this has passed, while there is any.
-const SPREAD: Duration = Duration::from_millis(100);
 /// A suspect is told again each time this has passed.
 const TELL_SUSPECT: Duration = Duration::from_millis(200);
-/// This node changes its identity and greets a peer at most once in this time.
-const CALM: Duration = Duration::from_millis(100);
 /// Identities of dead processes are remembered for so long.
 const REMEMBER_DOWN: Duration = Duration::from_secs(3600);
 
@@ -180,144 +175,6 @@ impl Swim {
         self.foca.iter_membership_state().find(|member| member.id().node == node)
     }
 
-    /// Takes one of foca's packets, sent by `from` as its certificate says.
-    pub(crate) fn handle_packet(&mut self, now: Instant, from: NodeId, packet: &[u8]) {
-        let mut news = packet;
-        let header = match take_header(&mut news) {
-            Ok(header) if header.src.node == from && !self.members.is_forgotten(from) => header,
-            Ok(_) => return tracing::debug!(peer = %from, "gossip in another node's name dropped"),
-            Err(error) => return tracing::debug!(peer = %from, %error, "malformed gossip dropped"),
-        };
-        self.heard.insert(from, now);
-        if let Some(known) =
-            self.known(from).map(foca::Member::id).filter(|id| id.wins(&header.src))
-        {
-            let bump = known.bump;
-            self.mail.push((from, Mail::Superseded { bump }));
-            return;
-        }
-        if header.dst != *self.me() && header.message != Message::Announce {
-            // Meant for an earlier life of ours: foca would drop it, so say who we are now.
-            return self.greet(now, header.src);
-        }
-        let mut answered = None;
-        match header.message {
-            Message::Ack(number) => answered = self.answered(number, Some(header.src)),
-            Message::ForwardedAck { probe_number, .. } => {
-                answered = self.answered(probe_number, None)
-            }
-            Message::PingReq { probe_number, .. } => {
-                self.mail.push((from, Mail::Heard { probe: probe_number }));
-            }
-            Message::TurnUndead if !self.may_renew(now) => return,
-            Message::TurnUndead
-            | Message::Ping(_)
-            | Message::IndirectPing { .. }
-            | Message::IndirectAck { .. }
-            | Message::Announce
-            | Message::Feed
-            | Message::Gossip
-            | Message::Broadcast => {}
-        }
-        // What follows the header is about other nodes, which nobody proves to exist.
-        let taken = if self.room() == 0 { packet.len() - news.len() } else { packet.len() };
-        let handled = self.foca.handle_data(&packet[..taken], &mut self.runtime);
-        self.settle(now, handled);
-        if let Some(timer) = answered {
-            self.fire(now, timer);
-        }
-    }
-
-    /// The running probe was answered, by its target or through a helper.
-    ///
-    /// Returns the timer that would ask helpers: foca wants it fired even so, and now that costs no
-    /// wake-up later.
-    fn answered(&mut self, number: u8, by: Option<Identity>) -> Option<Timer<Identity>> {
-        let probe = self.probe.as_mut().filter(|probe| probe.number == number)?;
-        if by.is_some_and(|by| by != probe.target) {
-            return None;
-        }
-        probe.answered();
-        let asks_helpers = |due: &Due| matches!(due, Due::Foca(Timer::SendIndirectProbe { .. }));
-        match self.timers.take_first(asks_helpers)? {
-            Due::Foca(timer) => Some(timer),
-            Due::Spread | Due::TellSuspect(_) | Due::Announce | Due::GiveUp(_) => None,
-        }
-    }
-
-    pub(crate) fn handle_heard(&mut self, number: u8) {
-        if let Some(probe) = self.probe.as_mut() {
-            probe.heard(number);
-        }
-    }
-
-    /// `from` says that this node had an earlier life with `bump`: go above it and say so.
-    pub(crate) fn handle_superseded(&mut self, now: Instant, from: NodeId, bump: u32) {
-        if bump < self.me().bump || !self.may_renew(now) {
-            return;
-        }
-        let Some(above) = self.me().above(bump) else { return };
-        self.change_identity(now, above);
-        if let Some(peer) =
-            self.known(from).map(|member| *member.id()).or_else(|| self.announcer.seed(from))
-        {
-            let announced = self.foca.announce(peer, &mut self.runtime);
-            self.settle(now, announced);
-        }
-    }
-
-    /// `from` suspects this node: object, to it and to others.
-    pub(crate) fn handle_suspected(&mut self, now: Instant, from: NodeId, refutations: u16) {
-        let suspect = foca::Member::new(*self.me(), refutations, State::Suspect);
-        let applied = self.foca.apply_many(std::iter::once(suspect), false, &mut self.runtime);
-        self.settle(now, applied);
-        if let Some(peer) = self.known(from).map(|member| *member.id()) {
-            let answered = self.foca.announce(peer, &mut self.runtime);
-            self.settle(now, answered);
-        }
-    }
-
-    /// This node can be reached at `addr` from now on.
-    pub(crate) fn relocate(&mut self, now: Instant, addr: SocketAddr) {
-        if self.me().addr != addr
-            && let Some(above) = self.me().above(self.me().bump)
-        {
-            self.change_identity(now, Identity { addr, ..above });
-            self.announcer.restart();
-            self.arm_announcer(now);
-        }
-    }
-
-    fn may_renew(&mut self, now: Instant) -> bool {
-        let may = self.renewed.is_none_or(|at| now >= at + CALM);
-        if may {
-            self.renewed = Some(now);
-        }
-        may
-    }
-
-    fn change_identity(&mut self, now: Instant, identity: Identity) {
-        let changed = self.foca.change_identity(identity, &mut self.runtime);
-        self.start_over();
-        self.settle(now, changed);
-    }
-
-    /// What was going on concerned an identity that is no more.
-    fn start_over(&mut self) {
-        self.probe = None;
-        self.refutations = 0;
-        self.suspicions.clear();
-    }
-
-    fn greet(&mut self, now: Instant, peer: Identity) {
-        let calm = self.greeted.get(&peer.node).is_none_or(|at| now >= *at + CALM);
-        if calm {
-            self.greeted.insert(peer.node, now);
-            let announced = self.foca.announce(peer, &mut self.runtime);
-            self.settle(now, announced);
-        }
-    }
-
     /// Does what is due.
     pub(crate) fn handle_timers(&mut self, now: Instant) {
         if let Some(shift) = self.timers.skip_stall(now) {
@@ -389,138 +246,6 @@ impl Swim {
     /// How long a suspect has to object, seen from a healthy node.
     fn objection_time(&self, node: NodeId) -> Duration {
         self.config.suspicion.max(6 * self.round_trip(node))
-    }
-
-    /// After each call into foca: passes on what it wants sent, schedules its timers, learns its news.
-    fn settle(&mut self, now: Instant, result: Result<(), foca::Error>) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "gossip went on after a protocol error");
-        }
-        while let Some((to, packet)) = self.runtime.to_send() {
-            self.watch_outgoing(&to, &packet);
-            self.mail.push((to.node, Mail::Swim(packet)));
-        }
-        while let Some((after, timer)) = self.runtime.to_schedule() {
-            self.schedule(now, after, timer);
-        }
-        let (mut idle, mut any) = (false, false);
-        while let Some(news) = self.runtime.to_notify() {
-            any = true;
-            match news {
-                OwnedNotification::Idle => idle = true,
-                OwnedNotification::Active => idle = false,
-                OwnedNotification::Rejoin(id) => {
-                    tracing::info!(bump = id.bump, "peers thought this node down; it has returned");
-                    self.start_over();
-                }
-                OwnedNotification::MemberUp(id) => tracing::debug!(peer = %id.node, "peer is up"),
-                OwnedNotification::MemberDown(id) => {
-                    tracing::info!(peer = %id.node, "peer is down")
-                }
-                OwnedNotification::Rename(..) | OwnedNotification::Defunct => {}
-            }
-        }
-        self.refresh(now);
-        if idle {
-            self.rebuild();
-        }
-        if any {
-            self.resize();
-            self.arm_announcer(now);
-        }
-        if !self.spreading && self.foca.updates_backlog() > 0 && self.foca.num_members() > 0 {
-            self.spreading = true;
-            self.timers.push(now + SPREAD, Due::Spread);
-        }
-    }
-
-    /// Notes what foca does by the packets that it sends; see [`super::codec`] for the layout.
-    fn watch_outgoing(&mut self, to: &Identity, packet: &[u8]) {
-        const PING: u8 = 1;
-        const PING_REQUEST: u8 = 3;
-        let [kind, high, low, number, ..] = *packet else { return };
-        let refutations = u16::from_be_bytes([high, low]);
-        if refutations > self.refutations {
-            self.refutations = refutations;
-            self.health.note(Sign::Suspected);
-        }
-        if kind == PING {
-            self.probe = Some(Probe::new(*to, number));
-        } else if kind == PING_REQUEST
-            && self.known(to.node).is_some_and(|helper| helper.state() == State::Alive)
-            && let Some(probe) = self.probe.as_mut()
-        {
-            probe.asked();
-        }
-    }
-
-    /// Gives foca's timers their real times.
-    fn schedule(&mut self, now: Instant, after: Duration, timer: Timer<Identity>) {
-        let due = match &timer {
-            Timer::SendIndirectProbe { probed_id, .. } => {
-                let patience = self.config.probe_timeout.max(3 * self.round_trip(probed_id.node));
-                self.patience = self.health.stretch(patience);
-                now + self.patience
-            }
-            Timer::ProbeRandomMember(_) => {
-                let interval = self.health.stretch(self.config.probe_interval);
-                now + interval.max(self.patience * 2 + self.patience / 2)
-            }
-            Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
-                let node = member_id.node;
-                let known = self.suspicions.get(&node);
-                if known.is_some_and(|s| s.of == *member_id && s.refutations == *incarnation) {
-                    // The first failed probe counts; its timer still runs.
-                    return;
-                }
-                let suspicion = Suspicion { of: *member_id, refutations: *incarnation, since: now };
-                self.suspicions.insert(node, suspicion);
-                self.timers.push(now, Due::TellSuspect(node));
-                now + self.health.stretch(self.objection_time(node))
-            }
-            Timer::RemoveDown(_)
-            | Timer::PeriodicAnnounce(_)
-            | Timer::PeriodicAnnounceDown(_)
-            | Timer::PeriodicGossip(_) => now + after,
-        };
-        self.timers.push(due, Due::Foca(timer));
-    }
-
-    /// News has to be repeated more often in a larger cluster.
-    fn resize(&mut self) {
-        let wanted = transmissions(self.foca.num_members());
-        if self.foca_config.max_transmissions != wanted {
-            self.foca_config.max_transmissions = wanted;
-            let resized = self.foca.set_config(self.foca_config.clone());
-            debug_assert!(resized.is_ok(), "only the number of transmissions changed");
-        }
-    }
-
-    /// Brings the view up to what foca believes.
-    fn refresh(&mut self, now: Instant) {
-        let me = self.me().node;
-        for member in self.foca.iter_membership_state().filter(|member| member.id().node != me) {
-            let liveness = match member.state() {
-                State::Alive => Liveness::Alive,
-                State::Suspect => Liveness::Suspect,
-                State::Down => Liveness::Down,
-            };
-            let id = member.id();
-            self.members.note(id.node, id.addr, id.incarnation, liveness, now);
-        }
-    }
-
-    /// This node lost everybody, so more likely it was cut off itself: it must not spread its opinion of
-    /// the others when it is back. The view keeps them as down until they are heard again.
-    fn rebuild(&mut self) {
-        let Some(identity) = self.me().above(self.me().bump) else { return };
-        self.seed = self.seed.wrapping_add(1);
-        let rng = StdRng::seed_from_u64(self.seed);
-        self.foca = Foca::new(identity, self.foca_config.clone(), rng, WireCodec);
-        self.runtime = AccumulatingRuntime::new();
-        self.timers.retain(|due| !matches!(due, Due::Foca(_) | Due::Spread));
-        self.spreading = false;
-        self.start_over();
     }
 }
 
