@@ -1,17 +1,24 @@
-//! Wall clocks that are wrong or jump. What the monotonic clock says is left alone.
+//! Wall clocks that are wrong or jump. What the monotonic clock says is left alone. The stamps in a
+//! daemon's log prove that its clock is shifted.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use swarm_model::clock::Clock as _;
+use swarm_model::units::Timestamp;
+use swarm_node::clock::SystemClock;
 use tokio::time::sleep;
 
 use super::needs::fake_time;
-use super::verdict::skipped;
+use super::verdict::{invalid, skipped};
 use super::{Ask, Need, Run, Scenario, Sheet, Stage};
+use crate::real::{NodeProcess, wait_until};
 
 const MANAGERS: usize = 5;
 const WORKERS: usize = 2;
+const TEN_DAYS: Duration = Duration::from_secs(10 * 24 * 60 * 60);
+const FIVE_MINUTES: Duration = Duration::from_secs(5 * 60);
 
 pub(super) const ALL: [Scenario; 2] = [
     Scenario {
@@ -31,6 +38,55 @@ pub(super) const ALL: [Scenario; 2] = [
         run: Run::Real(|ask| Box::pin(jumps(ask))),
     },
 ];
+
+/// How far a log's stamps may be from what the clock should show.
+const SLACK: Duration = Duration::from_secs(30);
+/// How soon a daemon that serves has said so in its log.
+const LOGS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A wall clock other than the machine's.
+#[derive(Debug, Clone, Copy)]
+enum Shift {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
+impl Shift {
+    /// As libfaketime is told.
+    fn word(self) -> String {
+        match self {
+            Self::Ahead(by) => format!("+{}", by.as_secs()),
+            Self::Behind(by) => format!("-{}", by.as_secs()),
+        }
+    }
+
+    /// Whether `stamp` is about what this clock shows at `now`.
+    fn shows(self, stamp: Timestamp, now: Timestamp) -> bool {
+        let (far, by) = match self {
+            Self::Ahead(by) => (stamp.since(now), by),
+            Self::Behind(by) => (now.since(stamp), by),
+        };
+        far.abs_diff(by) <= SLACK
+    }
+}
+
+/// The stamp of the newest line of a daemon's log.
+fn newest_stamp(log: &str) -> Option<Timestamp> {
+    let mut words = log.lines().rev().filter_map(|line| line.split_whitespace().next());
+    words.find_map(|word| Timestamp::parse_rfc3339(word).ok())
+}
+
+/// Waits until a daemon that was started under another clock has shown in its log that it has it.
+async fn proves(node: &NodeProcess, shift: Shift) -> Result<()> {
+    let shown = wait_until("a log under the other clock", LOGS_WITHIN, async || {
+        let log = fs::read_to_string(node.log_file()).ok()?;
+        shift.shows(newest_stamp(&log)?, SystemClock.now()).then_some(())
+    });
+    shown.await.map_err(|_in_vain| {
+        let end = node.log_end();
+        invalid(format!("the daemon's clock was not shifted by {} s: {end}", shift.word()))
+    })
+}
 
 /// Variables that shift a daemon's wall clock.
 fn shifted(by: &str) -> Result<Vec<(String, String)>> {
@@ -55,9 +111,11 @@ async fn days_off(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let leader = stage.cluster.leader().await?;
     let (ahead, behind) = ((leader + 1) % MANAGERS, (leader + 2) % MANAGERS);
-    for (number, by) in [(ahead, "+10d"), (behind, "-10d")] {
-        under(&mut stage, number, shifted(by)?).await.context(by)?;
-        stage.sheet.injected(&format!("wall clock {by}"), 1);
+    for (number, shift) in [(ahead, Shift::Ahead(TEN_DAYS)), (behind, Shift::Behind(TEN_DAYS))] {
+        let by = shift.word();
+        under(&mut stage, number, shifted(&by)?).await.with_context(|| format!("clock {by} s"))?;
+        proves(&stage.cluster.nodes()[number], shift).await?;
+        stage.sheet.injected(&format!("wall clock {by} s"), 1);
     }
     let from = stage.load.journal().now_us();
     sleep(ask.seconds(60, 20)).await;
@@ -77,20 +135,23 @@ async fn days_off(ask: Ask) -> Result<Sheet> {
 async fn jumps(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let file = stage.cluster.scratch().join("clock");
-    fs::write(&file, "+0\n")?;
+    let (ahead, behind) = (Shift::Ahead(FIVE_MINUTES), Shift::Behind(FIVE_MINUTES));
+    fs::write(&file, ahead.word())?;
     let clock = shifted(&file.to_string_lossy())?;
     for number in 0..3 {
         under(&mut stage, number, clock.clone()).await?;
+        proves(&stage.cluster.nodes()[number], ahead).await?;
         stage.heals().await?;
     }
     stage.watch.forget_downs();
     let (began, time) = (stage.watch.now(), ask.seconds(60, 20));
-    let mut ahead = false;
-    while stage.watch.now() < began + time {
-        ahead = !ahead;
+    for shift in [behind, ahead].into_iter().cycle() {
+        if stage.watch.now() >= began + time {
+            break;
+        }
         // Renamed into place: nobody reads half a file.
         let next = file.with_extension("next");
-        fs::write(&next, if ahead { "+300\n" } else { "-300\n" })?;
+        fs::write(&next, shift.word())?;
         fs::rename(&next, &file)?;
         stage.sheet.injected("wall clocks jumped", 3);
         sleep(Duration::from_secs(5)).await;
@@ -102,4 +163,23 @@ async fn jumps(ask: Ask) -> Result<Sheet> {
     fs::write(&file, "+0\n")?;
     stage.heals().await?;
     stage.finish().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_log_of_the_shifted_clock_proves_the_shift() {
+        let log =
+            "an old line\n2026-01-11T00:00:05.123456Z  INFO swarm: serving\n  its second line\n";
+        let stamp = newest_stamp(log).expect("a stamp");
+        let now = Timestamp::parse_rfc3339("2026-01-01T00:00:10Z").expect("a time");
+        assert!(Shift::Ahead(TEN_DAYS).shows(stamp, now));
+        assert!(!Shift::Behind(TEN_DAYS).shows(stamp, now));
+        assert!(!Shift::Ahead(TEN_DAYS).shows(now, now));
+        assert!(!Shift::Behind(FIVE_MINUTES).shows(now, now));
+        assert!(Shift::Behind(TEN_DAYS).shows(now, stamp));
+        assert_eq!(newest_stamp("no stamp"), None);
+    }
 }
