@@ -40,7 +40,7 @@ pub(super) const ALL: [Scenario; 3] = [
         name: "greedy-tasks",
         injects: "limited tasks that eat CPU, memory, pids; 60 s",
         figure: "no leader change, nobody called down",
-        needs: &[super::Need::Root],
+        needs: &[super::Need::CpuGroups],
         run: Run::Real(|ask| Box::pin(greedy_tasks(ask))),
     },
 ];

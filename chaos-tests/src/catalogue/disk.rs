@@ -23,7 +23,7 @@ pub(super) const ALL: [Scenario; 3] = [
         name: "sync-fails",
         injects: "EIO on the k-th sync of a thread of one manager, k = 1..50; 3 managers, strace",
         figure: "never acknowledged; its daemon ends or says so each time",
-        needs: &[Need::Tool("strace")],
+        needs: &[Need::Strace],
         run: Run::Real(|ask| Box::pin(sync_fails(ask))),
     },
     Scenario {
@@ -31,7 +31,7 @@ pub(super) const ALL: [Scenario; 3] = [
         name: "disk-full",
         injects: "the disk of a follower, of the leader, of all full, 15 s each; 3 managers, tmpfs",
         figure: "a write ≤ 30 s after there is space again",
-        needs: &[Need::Root],
+        needs: &[Need::SmallDisks],
         run: Run::Real(|ask| Box::pin(disk_full(ask))),
     },
     Scenario {
@@ -39,7 +39,7 @@ pub(super) const ALL: [Scenario; 3] = [
         name: "slow-sync",
         injects: "every sync of every manager takes 50 ms more, 60 s; 3 managers, strace",
         figure: "≤ 2 leader changes",
-        needs: &[Need::Tool("strace")],
+        needs: &[Need::Strace],
         run: Run::Real(|ask| Box::pin(slow_sync(ask))),
     },
 ];

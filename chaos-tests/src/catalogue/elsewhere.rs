@@ -1,50 +1,217 @@
-//! What cannot be injected from outside on one machine, and where it is tested instead.
+//! Entries of the catalogue that are not injected into real clusters here, and what tests them instead.
+//! Each place is real: a test below looks for it.
+
+use std::fmt;
 
 use super::{Run, Scenario};
 
-const SIMULATION: &str = "the simulation does it (`fuzz --seeds N`, docs/design/simulation.md)";
-const STORE: &str = "tests of state/src/store and chaos-tests/tests/real/bad_data_dir.rs";
-const DECODERS: &str = "the fuzz targets of the decoders";
+/// Where something is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A test: its file, from the repository's root, and its name.
+    Test(&'static str, &'static str),
+    /// A scripted run of the simulation (`fuzz --scenario NAME`).
+    Simulated(&'static str),
+}
 
-const fn entry(
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(file, name) => write!(f, "{name} in {file}"),
+            Self::Simulated(name) => write!(f, "fuzz --scenario {name}"),
+        }
+    }
+}
+
+/// Places as one text.
+pub(super) fn told(places: &[Place]) -> String {
+    let places: Vec<_> = places.iter().map(Place::to_string).collect();
+    places.join("; ")
+}
+
+const DAMAGE: &str = "state/tests/disk/damage.rs";
+const POWER: &str = "state/tests/disk/power.rs";
+const BAD_DATA_DIR: &str = "chaos-tests/tests/real/bad_data_dir.rs";
+const ADMISSION: &str = "net/src/quic/tests/admission.rs";
+const HOSTILE: &str = "net/src/quic/tests/hostile.rs";
+
+const DAMAGED_FILE: Place =
+    Place::Test(DAMAGE, "damaged_file_is_refused_by_name_or_without_effect_never_silent");
+const CUT_ANYWHERE: Place =
+    Place::Test(POWER, "power_cut_at_any_change_loses_nothing_that_was_answered");
+
+/// An entry that other tests cover.
+const fn tested(
     number: u8,
     name: &'static str,
     injects: &'static str,
-    place: &'static str,
+    places: &'static [Place],
 ) -> Scenario {
-    Scenario { number, name, injects, figure: "", needs: &[], run: Run::Elsewhere(place) }
+    Scenario { number, name, injects, figure: "", needs: &[], run: Run::Elsewhere(places) }
 }
 
-pub(super) const ALL: [Scenario; 21] = [
-    entry(9, "delay", "200±100 ms one way", SIMULATION),
-    entry(10, "reorder", "reordered and replayed packets", SIMULATION),
-    entry(11, "corruption", "1 % of the bits wrong", SIMULATION),
-    entry(
+/// An entry that no test covers yet.
+const fn open(
+    number: u8,
+    name: &'static str,
+    injects: &'static str,
+    why: &'static str,
+) -> Scenario {
+    Scenario { number, name, injects, figure: "", needs: &[], run: Run::Nowhere(why) }
+}
+
+pub(super) const ALL: [Scenario; 20] = [
+    tested(9, "delay", "200±100 ms one way", &[Place::Simulated("slow-links")]),
+    tested(
+        10,
+        "reorder",
+        "reordered and replayed packets",
+        &[Place::Simulated("replayed-datagrams")],
+    ),
+    open(
         15,
         "lanes",
         "gossip cut only, Raft cut only",
-        "all lanes share one encrypted UDP flow: only the simulation can tell them apart",
+        "all lanes share one encrypted UDP flow; the simulation cuts whole links, too",
     ),
-    entry(23, "out-of-memory", "out of memory during a snapshot", SIMULATION),
-    entry(35, "torn-tail", "a torn tail of the log", STORE),
-    entry(36, "flips-in-log", "bit flips in the log", STORE),
-    entry(37, "flips-elsewhere", "bit flips in vote and snapshot", STORE),
-    entry(38, "old-copy", "an old copy of the data directory", STORE),
-    entry(39, "wiped-disk", "a wiped disk", STORE),
-    entry(40, "crash-points", "killed at every write, sync, rename", STORE),
-    entry(46, "started-twice", "a copied data directory started twice", STORE),
-    entry(47, "foreign-identity", "the identity of another cluster", STORE),
-    entry(49, "snapshot-members", "snapshots, membership changes and partitions", SIMULATION),
-    entry(
+    tested(
+        23,
+        "out-of-memory",
+        "killed while it takes a snapshot, as for want of memory",
+        &[Place::Simulated("killed-while-taking-a-snapshot")],
+    ),
+    tested(35, "torn-tail", "a torn tail of the log", &[CUT_ANYWHERE, DAMAGED_FILE]),
+    tested(
+        36,
+        "flips-in-log",
+        "bit flips in the log",
+        &[DAMAGED_FILE, Place::Test(BAD_DATA_DIR, "flipped_byte_in_the_log_is_found_and_named")],
+    ),
+    tested(37, "flips-elsewhere", "bit flips in vote and snapshot", &[DAMAGED_FILE]),
+    open(
+        38,
+        "old-copy",
+        "an old copy of the data directory",
+        "a node does not find out yet that its data directory is an old copy",
+    ),
+    tested(
+        39,
+        "wiped-disk",
+        "a wiped disk",
+        &[Place::Test(BAD_DATA_DIR, "lost_log_is_not_taken_for_a_new_node")],
+    ),
+    tested(40, "crash-points", "killed at every write, sync, rename", &[CUT_ANYWHERE]),
+    tested(
+        46,
+        "started-twice",
+        "a copied data directory started twice",
+        &[
+            Place::Test(ADMISSION, "a_copy_of_the_node_itself_is_not_let_in"),
+            Place::Test(
+                "state/src/store/tests.rs",
+                "directory_in_use_is_refused_until_the_last_table_is_dropped",
+            ),
+        ],
+    ),
+    tested(
+        47,
+        "foreign-identity",
+        "the identity of another cluster",
+        &[
+            Place::Test(BAD_DATA_DIR, "tables_or_identity_of_another_cluster_are_refused"),
+            Place::Test(ADMISSION, "a_node_of_another_cluster_is_not_let_in"),
+        ],
+    ),
+    tested(
+        49,
+        "snapshot-members",
+        "snapshots, membership changes and partitions",
+        &[Place::Simulated("members-change-under-partitions")],
+    ),
+    open(
         50,
         "force-new-cluster",
         "two of three lost, recovered, back",
-        "tests of `swarm recover`",
+        "this version has no `swarm recover`",
     ),
-    entry(51, "restored", "backup restored while old nodes return", "tests of `swarm backup`"),
-    entry(55, "monotonic-offsets", "offsets of the monotonic clock", SIMULATION),
-    entry(56, "short-certificates", "two-minute certificates", SIMULATION),
-    entry(60, "slow-loris", "streams that trickle", DECODERS),
-    entry(61, "hostile-frames", "hostile frames, 10 M cases", DECODERS),
-    entry(62, "status-flood", "a flood of statuses", DECODERS),
+    open(
+        51,
+        "restored",
+        "backup restored while old nodes return",
+        "this version has no `swarm backup`",
+    ),
+    tested(
+        55,
+        "monotonic-offsets",
+        "offsets of the monotonic clock: apart in every simulated run",
+        &[Place::Simulated("wall-clocks-apart")],
+    ),
+    tested(
+        56,
+        "short-certificates",
+        "certificates that end after a short time",
+        &[
+            Place::Test(ADMISSION, "a_renewed_certificate_is_shown_before_the_old_one_expires"),
+            Place::Test(ADMISSION, "an_expired_certificate_is_refused_until_it_is_renewed"),
+        ],
+    ),
+    tested(
+        60,
+        "slow-loris",
+        "streams that announce much and trickle",
+        &[Place::Test(
+            HOSTILE,
+            "a_member_that_announces_much_fills_its_own_budget_and_no_small_call_waits",
+        )],
+    ),
+    tested(
+        61,
+        "hostile-frames",
+        "hostile frames (10 M cases: `decoders --cases 10000000`)",
+        &[
+            Place::Test(
+                "chaos-tests/tests/decoders/main.rs",
+                "every_sample_is_taken_and_no_mutant_panics_or_takes_memory_it_does_not_pay_for",
+            ),
+            Place::Test(
+                "chaos-tests/tests/real/hostile_peer.rs",
+                "garbage_of_a_member_is_refused_and_the_cluster_goes_on",
+            ),
+        ],
+    ),
+    tested(
+        62,
+        "status-flood",
+        "a flood of statuses",
+        &[Place::Test(
+            "node/src/dispatch/pace.rs",
+            "a_burst_passes_and_a_flood_is_slowed_to_the_rate",
+        )],
+    ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::sim::scenarios;
+
+    #[test]
+    fn every_place_is_there() {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = own.parent().expect("the crate lies in the workspace");
+        for entry in ALL {
+            let Run::Elsewhere(places) = entry.run else { continue };
+            assert!(!places.is_empty(), "{} is tested nowhere", entry.name);
+            for place in places {
+                let found = match place {
+                    Place::Test(file, name) => std::fs::read_to_string(root.join(file))
+                        .is_ok_and(|text| text.contains(&format!("fn {name}("))),
+                    Place::Simulated(name) => scenarios::ALL.iter().any(|it| it.name == *name),
+                };
+                assert!(found, "{} {}: there is no {place}", entry.number, entry.name);
+            }
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod verdict;
 mod watch;
 
 pub use ask::Ask;
+pub use elsewhere::Place;
 pub use needs::Need;
 pub use sheet::{Figure, Sheet, percentile};
 pub use soak::soak;
@@ -35,8 +36,10 @@ use futures::future::LocalBoxFuture;
 pub enum Run {
     /// On a real cluster.
     Real(fn(Ask) -> LocalBoxFuture<'static, Result<Sheet>>),
-    /// It cannot be injected from outside on one machine; where it is tested instead.
-    Elsewhere(&'static str),
+    /// Other tests inject it; which.
+    Elsewhere(&'static [Place]),
+    /// Nothing injects it; why.
+    Nowhere(&'static str),
 }
 
 /// An entry of the catalogue.
@@ -77,10 +80,9 @@ pub fn all() -> Vec<Scenario> {
 /// Runs a scenario.
 pub async fn run(scenario: &Scenario, ask: Ask) -> (Verdict, Option<Sheet>) {
     let result = match scenario.run {
-        Run::Elsewhere(place) => {
-            Err(skipped(format!("not injected from outside on one machine: {place}")))
-        }
-        Run::Real(run) => match needs::check(scenario.needs) {
+        Run::Elsewhere(places) => Err(skipped(format!("tested by {}", elsewhere::told(places)))),
+        Run::Nowhere(why) => Err(skipped(format!("not tested: {why}"))),
+        Run::Real(run) => match needs::check_all(scenario.needs, &ask) {
             Ok(()) => run(ask).await,
             Err(error) => Err(error),
         },

@@ -1,75 +1,112 @@
-//! What a scenario needs of the machine, and whether it is there.
+//! What a scenario needs of the machine, and whether it is there: what can be tried is tried.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+use super::Ask;
 use super::verdict::skipped;
-use crate::real::{can_partition, network};
+use crate::real::{CpuLimit, Disk, can_partition, network, swarm};
 
 /// A need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// To be root.
-    Root,
     /// Root and nft.
     Nft,
     /// A network namespace of its own.
     OwnNetwork,
-    /// A program.
-    Tool(&'static str),
+    /// `strace` and the right to use it.
+    Strace,
+    /// ext4 on loop devices whose power can be cut; so many MiB of them.
+    PowerCuts(u64),
+    /// Small file systems in memory.
+    SmallDisks,
     /// A CPU controller.
     CpuGroups,
     /// The library that shifts clocks.
     FakeTime,
-    /// So many MiB of free disk in the temporary directory.
-    DiskMib(u64),
 }
 
-/// Checks that all of them are there.
+/// Free disk that directories and logs of a cluster take at most.
+const NODES_MIB: u64 = 512;
+/// Free disk that a history takes at most.
+const HISTORY_MIB: u64 = 128;
+
+/// Checks that all of them are there, and what every run needs.
 ///
 /// # Errors
 /// What is missing, as a reason to skip.
-pub(super) fn check(needs: &[Need]) -> Result<()> {
-    for need in needs {
-        let missing = match need {
-            Need::Root => (!is_root()).then(|| "root is needed".to_owned()),
-            Need::Nft => (!can_partition())
-                .then(|| "root and nft are needed (apt-get install nftables)".to_owned()),
-            Need::OwnNetwork => (!network::is_own())
-                .then(|| "root, unshare (util-linux) and ip (iproute2) are needed".to_owned()),
-            Need::Tool(name) => find(name)
-                .is_none()
-                .then(|| format!("{name} is needed (apt-get install {})", package(name))),
-            Need::CpuGroups => (crate::real::CpuLimit::available().is_none() || !is_root())
-                .then(|| "root and a cgroup CPU controller are needed".to_owned()),
-            Need::FakeTime => (fake_time().is_none())
-                .then(|| "libfaketime is needed (apt-get install faketime)".to_owned()),
-            Need::DiskMib(least) => too_little_disk(*least)?,
-        };
-        if let Some(missing) = missing {
-            return Err(skipped(missing));
-        }
-    }
+pub(super) fn check_all(needs: &[Need], ask: &Ask) -> Result<()> {
+    let room = |place: &Path, least| match too_little(place, least) {
+        Ok(None) => Ok(()),
+        Ok(Some(missing)) => Err(skipped(missing)),
+        Err(error) => Err(skipped(format!("{error:#}"))),
+    };
+    room(&std::env::temp_dir(), NODES_MIB)?;
+    std::fs::create_dir_all(&ask.out).map_err(|error| {
+        skipped(format!("histories cannot go to {}: {error}", ask.out.display()))
+    })?;
+    room(&ask.out, HISTORY_MIB)?;
+    needs.iter().try_for_each(|need| check(*need))?;
+    // Last: cargo may have to build it.
+    swarm().map_err(|error| skipped(format!("{error:#}")))?;
     Ok(())
+}
+
+/// Checks that it is there.
+///
+/// # Errors
+/// What is missing, as a reason to skip.
+pub(super) fn check(need: Need) -> Result<()> {
+    let missing = match need {
+        Need::Nft => (!can_partition())
+            .then(|| "root and nft are needed (apt-get install nftables)".to_owned()),
+        Need::OwnNetwork => (!network::is_own())
+            .then(|| "root, unshare (util-linux) and ip (iproute2) are needed".to_owned()),
+        Need::Strace => (!may_trace()).then(|| {
+            "strace and the right to trace are needed (apt-get install strace)".to_owned()
+        }),
+        Need::PowerCuts(mib) => no_power_cuts(mib)?,
+        Need::SmallDisks => no_mount("tmpfs", |at| Disk::small(at, 1)),
+        Need::CpuGroups => (CpuLimit::available().is_none() || !is_root())
+            .then(|| "root and a cgroup CPU controller are needed".to_owned()),
+        Need::FakeTime => (fake_time().is_none())
+            .then(|| "libfaketime is needed (apt-get install faketime)".to_owned()),
+    };
+    missing.map_or(Ok(()), |missing| Err(skipped(missing)))
 }
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn package(program: &str) -> &str {
-    match program {
-        "mkfs.ext4" => "e2fsprogs",
-        other => other,
-    }
+fn may_trace() -> bool {
+    let words = ["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "true"];
+    let tried = Command::new("strace").args(words).stdin(Stdio::null()).output();
+    tried.is_ok_and(|done| done.status.success())
 }
 
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut places: Vec<_> = std::env::split_paths(&path).collect();
-    places.extend(["/sbin".into(), "/usr/sbin".into()]);
-    places.into_iter().map(|place| place.join(program)).find(|file| file.exists())
+/// Tries a disk and cuts its power.
+fn no_power_cuts(mib: u64) -> Result<Option<String>> {
+    let too_little = too_little(&Disk::images(), mib)?;
+    Ok(too_little.or_else(|| {
+        no_mount("ext4 on a loop device (mount, mkfs.ext4 of e2fsprogs, perl)", |at| {
+            let disk = Disk::ext4(at, 16)?;
+            Disk::stop_all(&[at.to_owned()])?;
+            Ok(disk)
+        })
+    }))
+}
+
+/// Why `disk` cannot be made here, if so.
+fn no_mount(what: &str, disk: impl Fn(&Path) -> Result<Disk>) -> Option<String> {
+    if !is_root() {
+        return Some("root is needed".to_owned());
+    }
+    let tried = tempfile::tempdir().context("a temporary directory");
+    let tried = tried.and_then(|scratch| disk(&scratch.path().join("tried")).map(drop));
+    tried.err().map(|error| format!("{what} is needed: {error:#}"))
 }
 
 /// The library that shifts a program's wall clock.
@@ -82,9 +119,8 @@ pub(super) fn fake_time() -> Option<PathBuf> {
         .find(|it| it.exists())
 }
 
-fn too_little_disk(least: u64) -> Result<Option<String>> {
-    let place = std::env::temp_dir();
-    let found = rustix::fs::statvfs(&place)?;
+fn too_little(place: &Path, least: u64) -> Result<Option<String>> {
+    let found = rustix::fs::statvfs(place).with_context(|| format!("look at {place:?}"))?;
     let free = found.f_bavail.saturating_mul(found.f_frsize) / (1024 * 1024);
     let told = || format!("{} has {free} MiB free, {least} are needed", place.display());
     Ok((free < least).then(told))
@@ -96,12 +132,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_a_reason_to_skip() {
-        let error = check(&[Need::Tool("no-such-program")]).expect_err("it is missing");
+        let error = check(Need::PowerCuts(u64::MAX)).expect_err("no disk is that large");
         let verdict = super::super::Verdict::of(&Err(error));
         assert_eq!(verdict.code(), 4);
-        assert!(verdict.to_string().contains("no-such-program is needed"), "{verdict}");
-        let error = check(&[Need::DiskMib(u64::MAX)]).expect_err("no disk is that large");
-        assert!(error.to_string().contains("MiB free"), "{error}");
-        check(&[Need::Tool("sh")]).expect("a shell is there");
+        assert!(verdict.to_string().contains("MiB free"), "{verdict}");
+        let refused = || Err(anyhow::anyhow!("no loop device"));
+        let told = no_mount("ext4", |_at| refused()).expect("it is missing");
+        assert!(told == "root is needed" || told == "ext4 is needed: no loop device", "{told}");
+    }
+
+    #[test]
+    fn histories_that_cannot_be_kept_are_a_reason_to_skip() {
+        let out = PathBuf::from("/proc/nowhere");
+        let ask = Ask { name: "x".to_owned(), seed: 1, short: true, rounds: None, out };
+        let error = check_all(&[], &ask).expect_err("nobody writes there");
+        assert_eq!(super::super::Verdict::of(&Err(error)).code(), 4);
     }
 }

@@ -20,7 +20,7 @@ const CUT: Duration = Duration::from_secs(8);
 /// A new leader is there after this.
 const NEW_LEADER: Duration = Duration::from_secs(5);
 
-pub(super) const ALL: [Scenario; 9] = [
+pub(super) const ALL: [Scenario; 10] = [
     Scenario {
         number: 1,
         name: "leader-in-minority",
@@ -84,6 +84,14 @@ pub(super) const ALL: [Scenario; 9] = [
         figure: "99, 95, 50 % of the writes succeed; nobody called down up to 20 %",
         needs: &[Need::Nft],
         run: Run::Real(|ask| Box::pin(loss(ask))),
+    },
+    Scenario {
+        number: 11,
+        name: "corruption",
+        injects: "wrong bits in 1 % of all packets, 60 s",
+        figure: "99 % of the writes succeed; nobody called down",
+        needs: &[Need::Nft],
+        run: Run::Real(|ask| Box::pin(corruption(ask))),
     },
     Scenario {
         number: 12,
@@ -244,6 +252,38 @@ async fn flapping(ask: Ask) -> Result<Sheet> {
     stage.finish().await
 }
 
+/// Lets a fault act for some time; at least so many percent of the writes then must succeed.
+async fn writes_succeed(
+    stage: &mut Stage,
+    what: &str,
+    fault: Partition,
+    time: Duration,
+    least: f64,
+) -> Result<()> {
+    let journal = stage.load.journal();
+    let from = journal.now_us();
+    stage.during(what, fault, time).await?;
+    let ends = journal.ends(F::Write, from, journal.now_us());
+    if ends.len() < 50 {
+        return Err(invalid(format!("only {} writes: {what}", ends.len())));
+    }
+    let fine = ends.iter().filter(|kind| **kind == Kind::Ok).count();
+    stage.sheet.share(&format!("writes acknowledged: {what}"), fine, ends.len(), least);
+    Ok(())
+}
+
+async fn corruption(ask: Ask) -> Result<Sheet> {
+    let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
+    stage.watch.forget_downs();
+    let fault = Partition::corrupting(all_links(&stage.addrs()), 1)?;
+    let what = "wrong bits in 1 % of the packets";
+    writes_succeed(&mut stage, what, fault, ask.seconds(60, 15), 99.0).await?;
+    let downs = stage.watch.downs().len();
+    stage.sheet.no_more("nodes called down", u64::try_from(downs)?, 0);
+    stage.heals().await?;
+    stage.finish().await
+}
+
 async fn loss(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     // With two packets of five gone, most of the load waits.
@@ -251,16 +291,9 @@ async fn loss(ask: Ask) -> Result<Sheet> {
     for (percent, least) in [(5, 99.0), (20, 95.0), (40, 50.0)] {
         stage.watch.forget_downs();
         let filter = format!("numgen random mod 100 < {percent}");
-        let journal = stage.load.journal();
-        let from = journal.now_us();
-        let cut = Partition::matching(all_links(&stage.addrs()), &filter)?;
-        stage.during(&format!("loss of {percent} %"), cut, ask.seconds(60, 15)).await?;
-        let ends = journal.ends(F::Write, from, journal.now_us());
-        if ends.len() < 50 {
-            return Err(invalid(format!("only {} writes at {percent} % loss", ends.len())));
-        }
-        let fine = ends.iter().filter(|kind| **kind == Kind::Ok).count();
-        stage.sheet.share(&format!("writes at {percent} % loss"), fine, ends.len(), least);
+        let loss = Partition::matching(all_links(&stage.addrs()), &filter)?;
+        let what = format!("loss of {percent} %");
+        writes_succeed(&mut stage, &what, loss, ask.seconds(60, 15), least).await?;
         let downs = stage.watch.downs().len();
         let what = format!("nodes called down at {percent} % loss");
         if percent <= 20 {

@@ -14,7 +14,7 @@ use crate::sim::chance::Chance;
 
 /// Of each node's disk.
 const DISK_MIB: u64 = 192;
-const NEEDS: &[Need] = &[Need::Root, Need::Tool("mkfs.ext4"), Need::Tool("perl")];
+const NEEDS: &[Need] = &[Need::PowerCuts(5 * DISK_MIB)];
 /// A file that nobody syncs: it must be gone, else the power was not cut.
 const UNSYNCED: &str = "never-synced";
 

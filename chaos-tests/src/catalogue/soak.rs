@@ -54,12 +54,12 @@ const OF_NETWORK: [Fault; 3] = [Fault::Partition, Fault::OneWay, Fault::Loss];
 pub async fn soak(ask: Ask, time: Duration) -> Result<Sheet> {
     let mut chance = Chance::new(ask.seed, "soak");
     let mut faults = PLAIN.to_vec();
-    let has_power =
-        needs::check(&[Need::Root, Need::Tool("mkfs.ext4"), Need::Tool("perl")]).is_ok();
+    needs::check_all(&[], &ask)?;
+    let has_power = needs::check(Need::PowerCuts(DISK_MIB * NODES as u64)).is_ok();
     if has_power {
         faults.push(Fault::PowerCut);
     }
-    if needs::check(&[Need::Nft]).is_ok() {
+    if needs::check(Need::Nft).is_ok() {
         faults.extend(OF_NETWORK);
     }
     let disk = |at: &std::path::Path| match has_power {

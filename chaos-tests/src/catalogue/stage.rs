@@ -126,16 +126,16 @@ impl Stage {
     /// Lets a fault that lies on the network act for some time, then heals it.
     ///
     /// # Errors
-    /// When it dropped no packet: it was no fault.
+    /// When it hit no packet: it was no fault.
     pub async fn during(&mut self, what: &str, cut: Partition, time: Duration) -> Result<()> {
         sleep(time).await;
-        let dropped = cut.dropped()?;
-        if dropped == 0 {
-            return Err(invalid(format!("{what}: no packet was dropped")));
+        let hit = cut.hit()?;
+        if hit == 0 {
+            return Err(invalid(format!("{what}: no packet was hit")));
         }
         drop(cut);
         self.sheet.injected(what, 1);
-        self.sheet.injected("packet dropped", dropped);
+        self.sheet.injected("packet hit", hit);
         Ok(())
     }
 

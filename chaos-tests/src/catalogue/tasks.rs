@@ -207,7 +207,11 @@ async fn removed_while_down(ask: Ask) -> Result<Sheet> {
         }
         stage.kill(WORKER)?;
         stage.cluster.client(0).delete(&format!("/v1/services/{name}")).await?;
-        sleep(Duration::from_secs(1)).await;
+        wait_until("all others have removed their tasks of it", PATIENCE, async || {
+            let left = programs(&stage.cluster, &name).ok()?;
+            left.iter().all(|it| it.node == WORKER).then_some(())
+        })
+        .await?;
         let watch = Stopwatch::start();
         stage.restart(WORKER).await?;
         removed_services_are_gone(&stage.cluster, &name).await.context("Z")?;

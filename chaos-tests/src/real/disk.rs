@@ -14,8 +14,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// all of them: they go within a millisecond.
 const SHUTDOWN: &str = r#"for my $at (@ARGV) { open(my $fh, "<", $at) or die "$at: $!";
     my $flags = pack("L", 2); ioctl($fh, 0x8004587D, $flags) or die "$at: $!"; }"#;
-/// The images lie in memory where that is possible: what is tested is the file system above.
+/// The images lie in memory where that is large enough: what is tested is the file system above.
 const MEMORY: &str = "/dev/shm";
+/// A memory file system that large takes the disks of any cluster here.
+const MEMORY_MIB: u64 = 2048;
 /// Looks at a file system that somebody still uses, a tenth of a second each.
 const BUSY_LOOKS: u32 = 100;
 
@@ -33,9 +35,8 @@ impl Disk {
     /// # Errors
     /// When it cannot be made.
     pub fn ext4(at: &Path, mib: u64) -> Result<Self> {
-        let place = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { parent(at)? };
         let tail = at.to_string_lossy().replace('/', "_");
-        let image = place.join(format!("swarm_chaos{tail}.img"));
+        let image = Self::images().join(format!("swarm_chaos{tail}.img"));
         fs::create_dir_all(at)?;
         fs::File::create(&image)?.set_len(mib * 1024 * 1024)?;
         let mut disk = Self { at: at.to_owned(), image: Some(image.clone()), mounted: false };
@@ -44,6 +45,15 @@ impl Disk {
         // A data directory is empty before its node is made.
         fs::remove_dir(at.join("lost+found"))?;
         Ok(disk)
+    }
+
+    /// The directory of the images.
+    pub fn images() -> PathBuf {
+        let memory = rustix::fs::statvfs(MEMORY).map(|it| it.f_blocks.saturating_mul(it.f_frsize));
+        match memory {
+            Ok(size) if size >= MEMORY_MIB * 1024 * 1024 => PathBuf::from(MEMORY),
+            _ => std::env::temp_dir(),
+        }
     }
 
     /// An empty file system in memory of so many MiB at `at`.
@@ -139,10 +149,6 @@ impl Drop for Disk {
             tracing::error!(image = %image.display(), %error, "the image may be left");
         }
     }
-}
-
-fn parent(at: &Path) -> Result<PathBuf> {
-    Ok(at.parent().context("no parent")?.to_owned())
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -24,18 +24,24 @@ pub fn enter() -> Result<()> {
     if is_own() {
         return prepare();
     }
-    if rustix::process::geteuid().is_root() {
+    if rustix::process::geteuid().is_root() && may_unshare() {
         let program = std::env::current_exe().context("find this program")?;
-        // Comes back only when there is no `unshare`: what needs an own network says so.
         let error = Command::new("unshare")
             .args(["--net", "--"])
             .arg(program)
             .args(std::env::args_os().skip(1))
             .env(MARK, "1")
             .exec();
-        tracing::warn!(%error, "no network of its own: faults are injected into the machine's");
+        bail!("start anew in a network of its own: {error}");
     }
+    // Faults then are injected into the machine's network; what needs an own one says so.
     Ok(())
+}
+
+/// Whether there is `unshare`, and the right to use it.
+fn may_unshare() -> bool {
+    let tried = Command::new("unshare").args(["--net", "--", "true"]).output();
+    tried.is_ok_and(|done| done.status.success())
 }
 
 /// A batch of segments (UDP GSO) crosses the loopback interface as one large packet: rules about
@@ -44,7 +50,7 @@ fn prepare() -> Result<()> {
     let done = Command::new("ip")
         .args(["link", "set", "dev", "lo", "up", "gso_max_segs", "1"])
         .output()
-        .context("run ip")?;
+        .context("ip is needed (apt-get install iproute2)")?;
     if !done.status.success() {
         bail!("ip link set lo: {}", String::from_utf8_lossy(&done.stderr).trim_end());
     }

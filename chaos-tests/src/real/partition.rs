@@ -49,6 +49,23 @@ impl Partition {
         links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
         filter: &str,
     ) -> Result<Self> {
+        Self::with(links, &format!("{filter} counter drop"))
+    }
+
+    /// Overwrites four bytes in so many percent of the packets, within what QUIC protects.
+    ///
+    /// # Errors
+    /// When nft refuses.
+    pub fn corrupting(
+        links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
+        percent: u32,
+    ) -> Result<Self> {
+        // In bits from the UDP header on: bytes 32 to 35 of the datagram.
+        let change = "udp length > 60 @th,320,32 set 0x5a5a5a5a counter";
+        Self::with(links, &format!("numgen random mod 100 < {percent} {change}"))
+    }
+
+    fn with(links: impl IntoIterator<Item = (SocketAddr, SocketAddr)>, rule: &str) -> Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let table = format!("swarm_chaos_{}_{number}", std::process::id());
         // At the receiver: a drop on the way out would be told to the sender as an error.
@@ -57,18 +74,18 @@ impl Partition {
         );
         for (from, to) in links {
             let (from, to) = (from.ip(), to.ip());
-            rules += &format!("ip saddr {from} ip daddr {to} {filter} counter drop\n");
+            rules += &format!("ip saddr {from} ip daddr {to} {rule}\n");
         }
         rules += "}\n}\n";
         nft(&rules)?;
         Ok(Self { table })
     }
 
-    /// Packets dropped so far: a cut that dropped nothing was none.
+    /// Packets dropped or changed so far: a cut that hit nothing was none.
     ///
     /// # Errors
     /// When nft refuses.
-    pub fn dropped(&self) -> Result<u64> {
+    pub fn hit(&self) -> Result<u64> {
         let rules = nft(&format!("list table ip {}", self.table))?;
         let packets = rules.split("packets ").skip(1);
         Ok(packets.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum())

@@ -1,6 +1,7 @@
 //! `chaos`: faults on real clusters of the `swarm` binary, and what must hold whatever happens.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,8 +25,8 @@ SWARM_BIN names the binary; else the one beside this program is taken, and built
 SWARM_CHAOS_KEEP=1 keeps the nodes' directories and logs.
 
 exit status: 0 passed, 1 violated, 2 wrong usage, 3 invalid (the faults did not happen or the load was
-too low), 4 skipped (not possible on this machine); of several runs the worst: 1 before 3 before 4.
-130 when interrupted; everything it made is removed then, too.";
+too low), 4 skipped (no such scenario, or not possible on this machine: it says what is missing); of
+several runs the worst: 1 before 3 before 4. 130 when interrupted; everything it made is removed then, too.";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct Args {
     seed: u64,
     short: bool,
     rounds: Option<usize>,
-    minutes: u64,
+    minutes: u32,
     out: PathBuf,
 }
 
@@ -46,7 +47,10 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Args> {
         let mut value = || given.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "--seed" => args.seed = value()?.parse().context("--seed")?,
-            "--rounds" => args.rounds = Some(value()?.parse().context("--rounds")?),
+            "--rounds" => {
+                let rounds: NonZeroUsize = value()?.parse().context("--rounds")?;
+                args.rounds = Some(rounds.get());
+            }
             "--minutes" => args.minutes = value()?.parse().context("--minutes")?,
             "--out" => args.out = value()?.into(),
             "--short" => args.short = true,
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
         }
         Some((&"run", names)) if !names.is_empty() => match chosen(names) {
             Ok(scenarios) => in_own_network(|| run(&scenarios, &args)),
-            Err(error) => wrong_usage(&error),
+            Err(error) => skipped(&error),
         },
         Some((&"soak", [])) => in_own_network(|| soak(&args)),
         _ => wrong_usage(&anyhow::anyhow!("one of list, run NAME and soak is needed")),
@@ -85,11 +89,15 @@ fn main() -> ExitCode {
 fn in_own_network(work: impl FnOnce() -> ExitCode) -> ExitCode {
     match network::enter() {
         Ok(()) => work(),
-        Err(error) => {
-            println!("skipped: {error:#}");
-            ExitCode::from(Verdict::Skipped(String::new()).code())
-        }
+        Err(error) => skipped(&error),
     }
+}
+
+/// Nothing was run.
+fn skipped(error: &anyhow::Error) -> ExitCode {
+    let verdict = Verdict::Skipped(format!("{error:#}"));
+    println!("{verdict}");
+    ExitCode::from(verdict.code())
 }
 
 fn wrong_usage(error: &anyhow::Error) -> ExitCode {
@@ -102,7 +110,12 @@ fn list() {
         println!("{number:>3} {name:<20} {injects}");
         match run {
             Run::Real(_) => println!("{:25}figure: {figure}", ""),
-            Run::Elsewhere(place) => println!("{:25}not here: {place}", ""),
+            Run::Elsewhere(places) => {
+                for place in places {
+                    println!("{:25}not here: {place}", "");
+                }
+            }
+            Run::Nowhere(why) => println!("{:25}not tested: {why}", ""),
         }
     }
 }
@@ -141,7 +154,7 @@ fn soak(args: &Args) -> ExitCode {
     until_interrupted(async move {
         let seed = ask.seed;
         println!("== soak of {minutes} min, seed {seed}");
-        let result = catalogue::soak(ask, Duration::from_secs(60 * minutes)).await;
+        let result = catalogue::soak(ask, Duration::from_secs(60 * u64::from(minutes))).await;
         let verdict = Verdict::of(&result);
         if let Ok(sheet) = result {
             sheet.print();
