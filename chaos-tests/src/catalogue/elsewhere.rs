@@ -68,11 +68,11 @@ pub(super) const ALL: [Scenario; 20] = [
         "reordered and replayed packets",
         &[Place::Simulated("replayed-datagrams")],
     ),
-    open(
+    tested(
         15,
         "lanes",
         "gossip cut only, Raft cut only",
-        "all lanes share one encrypted UDP flow; the simulation cuts whole links, too",
+        &[Place::Simulated("gossip-lane-cut"), Place::Simulated("raft-lane-cut")],
     ),
     tested(
         23,

@@ -20,7 +20,7 @@ use swarm_model::units::{Bytes, MilliCpu};
 use swarm_net::ca::{Identity, JoinToken, NodeKey};
 use swarm_net::frame;
 use swarm_net::gossip::GossipConfig;
-use swarm_net::rpc::RefusalCode;
+use swarm_net::rpc::{Lane, RefusalCode};
 use swarm_net::sim::Network;
 use swarm_net::task::TaskGroup;
 use swarm_net::transport::CallError;
@@ -409,6 +409,21 @@ impl Cluster {
     pub fn cut(&self, from: u32, to: u32) -> anyhow::Result<()> {
         self.network.cut(self.id(from)?, self.id(to)?);
         self.world.set_cut(from, to, true);
+        Ok(())
+    }
+
+    /// Cuts one lane between a machine and some others, both ways; other lanes get through.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn cut_lane(&self, one: u32, others: &[u32], lane: Lane) -> anyhow::Result<()> {
+        self.world.note(&format!("{lane:?} cut {one} | {others:?}"));
+        self.world.count("fault: lane cut");
+        for other in others {
+            let (a, b) = (self.id(one)?, self.id(*other)?);
+            self.network.cut_lanes(a, b, &[lane]);
+            self.network.cut_lanes(b, a, &[lane]);
+        }
         Ok(())
     }
 

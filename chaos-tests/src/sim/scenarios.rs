@@ -4,6 +4,7 @@
 mod clocks;
 mod disks;
 mod drains;
+mod lanes;
 mod links;
 mod reads;
 mod snapshots;
@@ -46,7 +47,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 28] = [
+pub const ALL: [Scenario; 30] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -80,6 +81,8 @@ pub const ALL: [Scenario; 28] = [
     Scenario { name: "bridge", shape: FIVE, body: links::bridge },
     Scenario { name: "ring-of-majorities", shape: FIVE, body: links::ring },
     Scenario { name: "flapping-link", shape: FIVE, body: links::flapping },
+    Scenario { name: "gossip-lane-cut", shape: FIVE, body: lanes::gossip },
+    Scenario { name: "raft-lane-cut", shape: FIVE, body: lanes::raft },
     Scenario { name: "reads-while-cut-off", shape: FIVE, body: reads::cut_off },
     Scenario { name: "wall-clocks-apart", shape: THREE, body: clocks::apart },
     Scenario { name: "wall-clocks-jump", shape: THREE, body: clocks::jumping },

@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::network::Network;
+use crate::rpc::Lane;
 use crate::transport::CallError;
 
 /// The two ends of a connection, seen from the one that sends.
@@ -15,6 +16,7 @@ pub(super) struct Path {
     pub(super) network: Network,
     pub(super) from: NodeId,
     pub(super) to: NodeId,
+    pub(super) lane: Lane,
     /// Cancelled when the connection is closed.
     pub(super) closed: CancellationToken,
 }
@@ -56,7 +58,7 @@ impl Path {
         loop {
             sleep_until(due).await;
             topology.mark_unchanged();
-            if self.network.state().is_open(self.from, self.to) {
+            if self.network.state().is_open((self.from, self.to, self.lane)) {
                 return;
             }
             // The network itself holds the sender, so this waits for a change and never fails.

@@ -126,15 +126,25 @@ impl Network {
 
     /// Nothing gets from `from` to `to` until healed; the other direction is untouched.
     pub fn cut(&self, from: NodeId, to: NodeId) {
+        self.cut_lanes(from, to, &Lane::ALL);
+    }
+
+    /// As [`Network::cut`], but what goes along other lanes gets through.
+    pub fn cut_lanes(&self, from: NodeId, to: NodeId, lanes: &[Lane]) {
         let since = Instant::now();
-        self.state().cut(from, to, since);
+        let ways: Vec<_> = lanes.iter().map(|lane| (from, to, *lane)).collect();
+        for way in &ways {
+            self.state().cut(*way, since);
+        }
         self.changed();
         let network = self.clone();
         self.tasks.spawn("sim idle time-out", async move {
             sleep(IDLE_TIMEOUT).await;
             let mut state = network.state();
-            if state.cut_since(from, to).is_some_and(|at| at <= since) {
-                state.close_between(from, to);
+            for way in ways {
+                if state.cut_since(way).is_some_and(|at| at <= since) {
+                    state.close_lane(way);
+                }
             }
         });
     }

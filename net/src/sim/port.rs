@@ -113,7 +113,7 @@ impl Inner {
     /// Gets a request to `to`, over a standing connection or a new one; waits while the link is cut.
     async fn reach(&self, to: NodeId, lane: Lane, until: Instant) -> Result<Line, CallError> {
         let route = (self.me, to, lane);
-        let path = |closed| Path { network: self.network.clone(), from: self.me, to, closed };
+        let path = |closed| Path { network: self.network.clone(), from: self.me, to, lane, closed };
         let standing = self.network.state().connection(route);
         if let Some(closed) = standing {
             // A dead peer's connection stands until it times out: silence, not an error.
@@ -220,7 +220,7 @@ impl Inner {
             let payload = payload.clone();
             self.network.tasks().spawn("sim datagram", async move {
                 sleep(transit).await;
-                let open = network.state().is_open(from.node_id, to);
+                let open = network.state().is_open((from.node_id, to, Lane::Gossip));
                 if open && !slot.life.is_cancelled() {
                     slot.handler.datagram(from, payload);
                 }
@@ -300,7 +300,8 @@ impl Transport for Port {
         let inner = self.inner.clone();
         self.inner.network.tasks().spawn("sim knock", async move {
             let (network, from) = (inner.network.clone(), inner.me);
-            let path = Path { network, from, to: node, closed: CancellationToken::new() };
+            let closed = CancellationToken::new();
+            let path = Path { network, from, to: node, lane: Lane::Rpc, closed };
             let reached = async { path.carry().await.and(path.back().carry().await) };
             let knocking = timeout(KNOCK_DEADLINE, reached);
             if !matches!(inner.life.run_until_cancelled(knocking).await, Some(Ok(Ok(_)))) {

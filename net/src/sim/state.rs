@@ -1,6 +1,6 @@
 //! Who is in the network, which links are cut, and which connections stand. Pure: no waiting here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Slot {
     pub(crate) life: CancellationToken,
 }
 
-/// Who dialed whom, for what.
+/// Who dialed whom, for what; or one lane of one direction.
 pub(crate) type Route = (NodeId, NodeId, Lane);
 
 /// All that is known about the simulated world.
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) slots: BTreeMap<NodeId, Slot>,
     default_link: Link,
     links: BTreeMap<(NodeId, NodeId), Link>,
-    cuts: BTreeMap<(NodeId, NodeId), Instant>,
+    cuts: BTreeMap<Route, Instant>,
     connections: BTreeMap<Route, CancellationToken>,
     addresses: u32,
 }
@@ -84,31 +84,33 @@ impl State {
         self.links.get(&(from, to)).copied().unwrap_or(self.default_link)
     }
 
-    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId, now: Instant) {
-        self.cuts.entry((from, to)).or_insert(now);
+    pub(crate) fn cut(&mut self, way: Route, now: Instant) {
+        self.cuts.entry(way).or_insert(now);
     }
 
     /// Mends a link; what was silent for too long is closed.
     pub(crate) fn heal(&mut self, from: NodeId, to: NodeId, now: Instant) {
-        let since = self.cuts.remove(&(from, to));
-        if since.is_some_and(|since| now - since >= IDLE_TIMEOUT) {
-            self.close_between(from, to);
+        for lane in Lane::ALL {
+            let since = self.cuts.remove(&(from, to, lane));
+            if since.is_some_and(|since| now - since >= IDLE_TIMEOUT) {
+                self.close_lane((from, to, lane));
+            }
         }
     }
 
-    pub(crate) fn cut_pairs(&self) -> Vec<(NodeId, NodeId)> {
-        self.cuts.keys().copied().collect()
+    pub(crate) fn cut_pairs(&self) -> BTreeSet<(NodeId, NodeId)> {
+        self.cuts.keys().map(|(from, to, _)| (*from, *to)).collect()
     }
 
-    /// Since when this direction has been cut.
-    pub(crate) fn cut_since(&self, from: NodeId, to: NodeId) -> Option<Instant> {
-        self.cuts.get(&(from, to)).copied()
+    /// Since when this way has been cut.
+    pub(crate) fn cut_since(&self, way: Route) -> Option<Instant> {
+        self.cuts.get(&way).copied()
     }
 
     /// Whether packets get through one way between two running nodes.
-    pub(crate) fn is_open(&self, from: NodeId, to: NodeId) -> bool {
+    pub(crate) fn is_open(&self, way: Route) -> bool {
         let runs = |id| self.slots.get(&id).is_some_and(|slot: &Slot| !slot.life.is_cancelled());
-        runs(from) && runs(to) && !self.cuts.contains_key(&(from, to))
+        runs(way.0) && runs(way.1) && !self.cuts.contains_key(&way)
     }
 
     pub(crate) fn connection(&self, route: Route) -> Option<CancellationToken> {
@@ -125,14 +127,21 @@ impl State {
     }
 
     pub(crate) fn close_between(&mut self, a: NodeId, b: NodeId) {
-        self.close_where(|from, to| (from, to) == (a, b) || (from, to) == (b, a));
+        self.close_where(|(from, to, _)| (from, to) == (a, b) || (from, to) == (b, a));
+    }
+
+    /// Closes the connections for one lane between two nodes, whoever dialed.
+    pub(crate) fn close_lane(&mut self, (a, b, lane): Route) {
+        self.close_where(|route| route == (a, b, lane) || route == (b, a, lane));
     }
 
     /// Closes the connections that node `id` has now, but for those that cannot tell their other end.
     pub(crate) fn close_reachable(&mut self, id: NodeId) {
         let cuts = self.cuts.clone();
-        let silent = |a, b| cuts.contains_key(&(a, b)) || cuts.contains_key(&(b, a));
-        self.close_where(|from, to| (from == id || to == id) && !silent(from, to));
+        let silent = |(a, b, lane): Route| {
+            cuts.contains_key(&(a, b, lane)) || cuts.contains_key(&(b, a, lane))
+        };
+        self.close_where(|route| (route.0 == id || route.1 == id) && !silent(route));
     }
 
     /// The connections that node `id` has now.
@@ -141,9 +150,9 @@ impl State {
         self.connections.iter().filter(|(route, _)| of(route)).map(|(_, t)| t.clone()).collect()
     }
 
-    fn close_where(&mut self, closes: impl Fn(NodeId, NodeId) -> bool) {
-        self.connections.retain(|(from, to, _), token| {
-            let close = closes(*from, *to);
+    fn close_where(&mut self, closes: impl Fn(Route) -> bool) {
+        self.connections.retain(|route, token| {
+            let close = closes(*route);
             if close {
                 token.cancel();
             }

@@ -13,7 +13,7 @@ use tokio::time::{Duration, sleep, timeout};
 use super::state::IDLE_TIMEOUT;
 use super::{Link, Network};
 use crate::conformance::{Echo, List, Pair, conformance};
-use crate::rpc::{Method, Refusal, RefusalCode};
+use crate::rpc::{Lane, Method, Refusal, RefusalCode};
 use crate::transport::{
     CallError, Caller, Handler, Members, Membership, MessageStream, Peer, Transport,
 };
@@ -164,6 +164,23 @@ async fn a_cut_link_is_silence_and_says_whether_anything_was_sent() {
     assert!(matches!(call(&b, A).await, Err(CallError::Unreachable { .. })));
     network.heal_all();
     assert_eq!(call(&a, B).await, Ok(body()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_lane_leaves_the_others_alone() {
+    let Two { network, a, .. } = two(1);
+    let ask = |method| a.call(B, method, body(), SECOND);
+    let raft = Lane::Raft;
+    assert_eq!(Method::RaftVote.rule().lane, raft);
+    assert_eq!(ask(Method::RaftVote).await, Ok(body()));
+    network.cut_lanes(B, A, &[raft]);
+    assert_eq!(ask(Method::RaftVote).await, Err(CallError::DeadlineExceeded));
+    assert_eq!(ask(Method::Propose).await, Ok(body()));
+    sleep(2 * IDLE_TIMEOUT).await;
+    assert!(matches!(ask(Method::RaftVote).await, Err(CallError::Unreachable { .. })));
+    assert_eq!(ask(Method::Propose).await, Ok(body()));
+    network.heal_all();
+    assert_eq!(ask(Method::RaftVote).await, Ok(body()));
 }
 
 #[tokio::test(start_paused = true)]
