@@ -2,6 +2,7 @@
 //! daemon's log prove that its clock is shifted.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -100,20 +101,48 @@ fn shifted(by: &str) -> Result<Vec<(String, String)>> {
     Ok(all)
 }
 
-/// Starts a daemon again under another clock.
-async fn under(stage: &mut Stage, number: usize, clock: Vec<(String, String)>) -> Result<()> {
-    stage.cluster.node(number).kill()?;
-    stage.cluster.node(number).set_environment(clock);
-    stage.restart(number).await
+/// What libfaketime leaves in the shared memory for each daemon that is killed; removed when dropped.
+/// To be made before the stage: what is made first is dropped last.
+#[derive(Debug, Default)]
+struct Leftovers(Vec<i32>);
+
+impl Leftovers {
+    /// Starts a daemon again under another clock.
+    async fn under(
+        &mut self,
+        stage: &mut Stage,
+        number: usize,
+        clock: Vec<(String, String)>,
+    ) -> Result<()> {
+        let node = stage.cluster.node(number);
+        node.kill()?;
+        node.set_environment(clock);
+        node.restart()?;
+        self.0.extend(node.pid());
+        node.serving().await
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            for file in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+                // One that ended by itself has removed them.
+                let _gone = fs::remove_file(Path::new("/dev/shm").join(file));
+            }
+        }
+    }
 }
 
 async fn days_off(ask: Ask) -> Result<Sheet> {
+    let mut clocks = Leftovers::default();
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let leader = stage.cluster.leader().await?;
     let (ahead, behind) = ((leader + 1) % MANAGERS, (leader + 2) % MANAGERS);
     for (number, shift) in [(ahead, Shift::Ahead(TEN_DAYS)), (behind, Shift::Behind(TEN_DAYS))] {
         let by = shift.word();
-        under(&mut stage, number, shifted(&by)?).await.with_context(|| format!("clock {by} s"))?;
+        let clock = shifted(&by)?;
+        clocks.under(&mut stage, number, clock).await.with_context(|| format!("clock {by} s"))?;
         proves(&stage.cluster.nodes()[number], shift).await?;
         stage.sheet.injected(&format!("wall clock {by} s"), 1);
     }
@@ -126,20 +155,21 @@ async fn days_off(ask: Ask) -> Result<Sheet> {
         stage.sheet.fact(&format!("the one 10 days {what}"), word.to_owned());
     }
     for number in [ahead, behind] {
-        under(&mut stage, number, Vec::new()).await?;
+        clocks.under(&mut stage, number, Vec::new()).await?;
     }
     stage.heals().await?;
     stage.finish().await
 }
 
 async fn jumps(ask: Ask) -> Result<Sheet> {
+    let mut clocks = Leftovers::default();
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let file = stage.cluster.scratch().join("clock");
     let (ahead, behind) = (Shift::Ahead(FIVE_MINUTES), Shift::Behind(FIVE_MINUTES));
     fs::write(&file, ahead.word())?;
     let clock = shifted(&file.to_string_lossy())?;
     for number in 0..3 {
-        under(&mut stage, number, clock.clone()).await?;
+        clocks.under(&mut stage, number, clock.clone()).await?;
         proves(&stage.cluster.nodes()[number], ahead).await?;
         stage.heals().await?;
     }
