@@ -16,7 +16,7 @@ use swarm_net::frame;
 use swarm_net::gossip::{Gossip, GossipConfig, StatusKey};
 use swarm_net::task::TaskGroup;
 use swarm_net::transport::Transport;
-use swarm_raft::{Consensus, News, Options, Status, Tables, Timing};
+use swarm_raft::{Consensus, Gate, News, Options, Status, Tables, Timing};
 use swarm_state::feed::Feed;
 use swarm_state::store::{AgentTable, DiskFault, Store};
 use tokio::sync::broadcast::error::RecvError;
@@ -25,18 +25,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::board::{Board, Whisper};
 use crate::agent::{self, Agent};
-use crate::config::{Bootstrap, NodeConfig, Peers};
+use crate::config::{Bootstrap, ConfigError, NodeConfig, Peers};
 use crate::core::Core;
 use crate::disk::DiskGuard;
 use crate::keys::KeyRing;
 use crate::logs::LogStore;
 use crate::members::ReplicaMembers;
 use crate::node::Node;
+use crate::quarantine::Quarantine;
 use crate::router::Router;
 use crate::runtime::Registry;
 use crate::session::MeshSessions;
 use crate::work::Work;
-use crate::{leader, upkeep};
+use crate::{boot, greet, leader, quarantine, readmit, upkeep};
 
 /// How long the first node may take to become the leader of itself.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(10);
@@ -98,6 +99,9 @@ pub enum AssemblyError {
     /// The agent does not start.
     #[error(transparent)]
     Agent(#[from] agent::Error),
+    /// The data directory cannot be written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The new cluster's first command failed.
     #[error("the cluster could not be set up: {0}")]
     Bootstrap(String),
@@ -111,7 +115,12 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     for (node, addr) in &parts.peers {
         parts.transport.set_address(*node, *addr);
     }
-    let incarnation = Incarnation::draw(&mut *parts.ids);
+    let dir = parts.data_dir.clone();
+    let files = move || Ok((boot::draw(&dir)?, quarantine::read(&dir)?));
+    let (boot, quarantine) = parts.work.run(files).await.map_err(AssemblyError::Config)?;
+    let incarnation = Incarnation::of_boot(boot, low_bits(parts.ids.draw()));
+    let gate = Gate::shut_at_first();
+    let gossip = start_gossip(&parts, incarnation);
     let Store { log, vote, meta, snapshots, agent_tasks, fault, .. } = parts.store;
     let consensus = Consensus::start(Options {
         node_id: parts.config.node_id,
@@ -122,24 +131,11 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         tasks: parts.tasks.clone(),
         inline_io: parts.work == Work::Inline,
         seed: parts.seed,
+        gate,
     })
     .await?;
     let news = consensus.news();
     parts.members.follow(consensus.views());
-    let gossip = Gossip::start(
-        parts.gossip,
-        parts.config.node_id,
-        incarnation,
-        parts.config.advertise,
-        parts.transport.clone(),
-        parts.seed,
-        &parts.tasks,
-    );
-    gossip.seed_peers(parts.peers.into_iter().collect());
-    let resources = frame::encode(&parts.description.resources);
-    if let Err(error) = gossip.publish(StatusKey::Resources, resources) {
-        tracing::warn!(%error, "resources not published");
-    }
     let core = Arc::new(Core {
         id: parts.config.node_id,
         cluster_id: parts.config.cluster_id,
@@ -164,12 +160,20 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         dismissed: CancellationToken::new(),
         broken_disk: cancelled_by(&fault),
         disk_fault: fault,
+        quarantine: watch::Sender::new(quarantine.as_ref().map(|it| it.reason.clone())),
+        born_again: CancellationToken::new(),
+        lives: greet::Lives::default(),
     });
-    parts.router.serve(core.clone());
+    parts.router.serve(&core);
     core.tasks.spawn("event feed", feed(core.clone(), news));
     core.tasks.spawn("leader", leader::run(core.clone()));
     core.tasks.spawn("upkeep", upkeep::run(core.clone()));
-    if let Some(bootstrap) = &parts.config.bootstrap {
+    let alone = parts.peers.is_empty();
+    begin_part(&core, parts.peers, quarantine.clone());
+    if let Some(bootstrap) = &parts.config.bootstrap
+        && alone
+        && quarantine.is_none()
+    {
         found_cluster(&core, bootstrap).await?;
     }
     start_agent(&core, agent_tasks, parts.runtimes).await?;
@@ -190,6 +194,41 @@ fn cancelled_by(fault: &DiskFault) -> CancellationToken {
     let cancelled = token.clone();
     fault.on_failure(move |_why| cancelled.cancel());
     token
+}
+
+fn start_gossip(parts: &Parts, incarnation: Incarnation) -> Gossip {
+    let gossip = Gossip::start(
+        parts.gossip,
+        parts.config.node_id,
+        incarnation,
+        parts.config.advertise,
+        parts.transport.clone(),
+        parts.seed,
+        &parts.tasks,
+    );
+    gossip.seed_peers(parts.peers.clone().into_iter().collect());
+    let resources = frame::encode(&parts.description.resources);
+    if let Err(error) = gossip.publish(StatusKey::Resources, resources) {
+        tracing::warn!(%error, "resources not published");
+    }
+    gossip
+}
+
+/// Lets the replica take part in the group as soon as it may.
+fn begin_part(core: &Arc<Core>, peers: Peers, quarantine: Option<Quarantine>) {
+    let voters = core.consensus.status_now().voters;
+    // Nobody to ask, or a node that never promised anything.
+    let new = peers.is_empty() || (voters.is_empty() && core.incarnation.boot() == 1);
+    if quarantine.is_none() && new {
+        core.consensus.gate().open();
+    } else {
+        core.tasks.spawn("readmission", readmit::run(core.clone(), quarantine, peers));
+    }
+    core.tasks.spawn("double", greet::watch_for_a_double(core.clone()));
+}
+
+fn low_bits(drawn: u128) -> u64 {
+    u64::try_from(drawn & u128::from(u64::MAX)).unwrap_or_default()
 }
 
 async fn start_agent(

@@ -139,7 +139,7 @@ pub fn save_peers(dir: &Path, peers: &Peers) -> Result<(), ConfigError> {
     save(&dir.join(PEERS_FILE), peers)
 }
 
-fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ConfigError> {
+pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ConfigError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error)
@@ -155,7 +155,7 @@ fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ConfigError> {
     serde_json::from_slice(&bytes).map(Some).map_err(malformed)
 }
 
-fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), ConfigError> {
+pub(crate) fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), ConfigError> {
     let failed = |source| ConfigError::Io { action: "write", path: path.to_owned(), source };
     let malformed = |source| ConfigError::Malformed { path: path.to_owned(), source };
     let bytes = serde_json::to_vec_pretty(value).map_err(malformed)?;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskGuard;
+use crate::greet::Lives;
 use crate::keys::KeyRing;
 use crate::leader::Leadership;
 use crate::logs::LogStore;
@@ -76,6 +77,12 @@ pub struct Core {
     pub broken_disk: CancellationToken,
     /// What the disk said then.
     pub disk_fault: DiskFault,
+    /// Why the replica takes no part in the group, while it does not: [`crate::quarantine`].
+    pub quarantine: watch::Sender<Option<String>>,
+    /// Set when this life of the node has to end and the next one to begin at once.
+    pub born_again: CancellationToken,
+    /// The newest lives of other nodes that greeted this one.
+    pub(crate) lives: Lives,
 }
 
 impl std::fmt::Debug for Core {

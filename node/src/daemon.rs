@@ -13,7 +13,7 @@ use swarm_net::gossip::GossipConfig;
 use swarm_net::quic::{Mesh, MeshConfig};
 use swarm_net::task::TaskGroup;
 use swarm_raft::Timing;
-use swarm_state::store::{self, Store};
+use swarm_state::store;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::resources;
@@ -25,6 +25,7 @@ use crate::keys::{KeyError, KeyRing};
 use crate::logs::{self, LogStore};
 use crate::members::ReplicaMembers;
 use crate::node::Node;
+use crate::quarantine::{self, OpenError, RealHome};
 use crate::router::Router;
 use crate::runtime::process::{ProcessConfig, ProcessRuntime};
 use crate::runtime::{Registry, TaskRuntime};
@@ -53,6 +54,9 @@ pub enum DaemonError {
     /// Its tables are of no use, in use, or another node's.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Its tables are not opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// Its identity is another node's.
     #[error(
         "the identity in {} belongs to another node than its settings: restore both from one backup, \
@@ -80,6 +84,9 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// The next life begins at once: on an empty replica, or under another start's number.
+    #[error("the node begins anew")]
+    BornAgain,
     /// Agreement stopped under way: the disk failed.
     #[error("the node had to stop: {reason}")]
     Fault {
@@ -104,16 +111,21 @@ pub enum Ended {
 /// See [`DaemonError`]. Tasks go on in any case.
 pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonError> {
     let mut error = match live(dir, &stop).await {
-        Err(error @ DaemonError::Fault { .. }) => error,
+        Err(error @ (DaemonError::Fault { .. } | DaemonError::BornAgain)) => error,
         other => return other,
     };
     loop {
-        tracing::error!(error = &error as &dyn std::error::Error, "trying again in a moment");
-        if stop.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
-            return Ok(Ended::Stopped);
+        // The life before may hold the port for a moment longer: then the next one fails, and is repeated.
+        if !matches!(error, DaemonError::BornAgain) {
+            tracing::error!(error = &error as &dyn std::error::Error, "trying again in a moment");
+            if stop.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
+                return Ok(Ended::Stopped);
+            }
         }
         match live(dir, &stop).await {
             Ok(ended) => return Ok(ended),
+            // It waits for a person.
+            Err(error @ DaemonError::Open(OpenError::Superseded { .. })) => return Err(error),
             Err(next) => error = next,
         }
     }
@@ -164,6 +176,7 @@ async fn serve(
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(Ended::Stopped),
         () = core.dismissed.cancelled() => Ok(Ended::Left),
+        () = core.born_again.cancelled() => Err(DaemonError::BornAgain),
         () = core.broken_disk.cancelled() => Err(DaemonError::Fault {
             reason: core.disk_fault.check().err().map(|e| e.to_string()).unwrap_or_default(),
         }),
@@ -187,7 +200,8 @@ async fn start(
     tasks: &TaskGroup,
 ) -> Result<(Node, Mesh), DaemonError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Store::open(dir)?;
+    let peers = config::load_peers(dir)?;
+    let (store, _quarantine) = quarantine::open(dir, !peers.is_empty(), &RealHome(dir))?;
     store.meta.claim(store::Identity { cluster: config.cluster_id, node: config.node_id })?;
     let keys = KeyRing::open(dir)?;
     let members = Arc::new(ReplicaMembers::default());
@@ -201,9 +215,10 @@ async fn start(
         clock: clock.clone(),
     })?;
     let logs = LogStore::open(dir.join("logs"))?;
+    let alone = peers.is_empty();
     let node = assemble(Parts {
         description: resources::describe(config.labels.clone()),
-        peers: config::load_peers(dir)?,
+        peers,
         runtimes: Registry::new([process_runtime(dir, &logs, &clock)]),
         config,
         identity,
@@ -222,8 +237,17 @@ async fn start(
         work: Work::Threads,
         seed: u64::try_from(RandomIds.draw() >> 64).unwrap_or_default(),
     })
-    .await?;
-    Ok((node, mesh))
+    .await;
+    match node {
+        Ok(node) => Ok((node, mesh)),
+        Err(error) => match quarantine::loss_in(&error).filter(|_| !alone) {
+            Some(reason) => {
+                quarantine::impose(dir, &reason)?;
+                Err(DaemonError::BornAgain)
+            }
+            None => Err(error.into()),
+        },
+    }
 }
 
 fn process_runtime(dir: &Path, logs: &LogStore, clock: &Arc<dyn Clock>) -> Arc<dyn TaskRuntime> {

@@ -18,7 +18,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_net::ca::JoinToken;
 use swarm_net::frame;
-use swarm_net::gossip::Liveness;
+use swarm_net::gossip::{Liveness, StatusKey};
 use swarm_net::rpc::Method;
 use swarm_state::feed::Gone;
 use tokio::sync::watch;
@@ -113,6 +113,20 @@ impl Backend for Node {
         let heard = members.borrow();
         let alive = heard.iter().filter(|(_, info)| info.liveness == Liveness::Alive);
         alive.map(|(id, _)| *id).chain([self.core.id]).collect()
+    }
+
+    fn quarantined(&self) -> BTreeMap<NodeId, String> {
+        let members = self.core.gossip.members();
+        let others: Vec<NodeId> = members.borrow().keys().copied().collect();
+        let said = |id: NodeId| {
+            let status = self.core.gossip.status(id);
+            let reason = status.get(&StatusKey::Quarantine)?;
+            Some((id, String::from_utf8_lossy(reason).into_owned()))
+        };
+        let mut all: BTreeMap<_, _> = others.into_iter().filter_map(said).collect();
+        all.remove(&self.core.id);
+        all.extend(self.core.quarantine.borrow().clone().map(|reason| (self.core.id, reason)));
+        all
     }
 
     fn lag(&self) -> BoxFuture<'_, BTreeMap<NodeId, u64>> {

@@ -1,7 +1,7 @@
 //! Calls from other nodes, each to the part that answers it. Callers were checked against the
 //! method's rule before they get here.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -10,23 +10,25 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{Caller, Handler, MessageStream, Peer};
 
 use crate::core::Core;
-use crate::{departure, dispatch, join, propose, remote_logs, upkeep};
+use crate::{departure, dispatch, greet, join, propose, readmit, remote_logs, upkeep};
 
 /// Routes calls to a core that may still be under construction: the mesh listens before it stands.
 #[derive(Debug, Default)]
 pub struct Router {
-    core: OnceLock<Arc<Core>>,
+    /// Weak: the core has the transport, which has the router. Held here it would keep the port of a life
+    /// that has ended from the next one.
+    core: OnceLock<Weak<Core>>,
 }
 
 impl Router {
     /// Gives the core; only the first one counts.
-    pub fn serve(&self, core: Arc<Core>) {
-        drop(self.core.set(core));
+    pub fn serve(&self, core: &Arc<Core>) {
+        drop(self.core.set(Arc::downgrade(core)));
     }
 
     fn core(&self) -> Result<Arc<Core>, Refusal> {
-        let starting = || Refusal::new(RefusalCode::Unavailable, "the node is still starting");
-        self.core.get().cloned().ok_or_else(starting)
+        let absent = || Refusal::new(RefusalCode::Unavailable, "the node starts or stops");
+        self.core.get().and_then(Weak::upgrade).ok_or_else(absent)
     }
 }
 
@@ -69,7 +71,7 @@ impl Handler for Router {
     }
 
     fn datagram(&self, from: Peer, payload: Bytes) {
-        if let Some(core) = self.core.get() {
+        if let Ok(core) = self.core() {
             core.gossip.handle_datagram(from, &payload);
         }
     }
@@ -98,6 +100,8 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         }
         Method::Leave => departure::serve(core, peer, body).boxed(),
         Method::NodeStatus => async move { upkeep::serve_status(&core) }.boxed(),
+        Method::Readmit => readmit::serve(core, peer, body).boxed(),
+        Method::Greet => async move { greet::serve(&core, peer, &body) }.boxed(),
         Method::GossipSync => async move { core.gossip.handle_sync(peer, &body) }.boxed(),
         Method::Join
         | Method::RaftAppend

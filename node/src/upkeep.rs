@@ -220,6 +220,10 @@ async fn purge_logs(core: &Core) {
         tokio::time::sleep(INTERVAL).await;
         let Ok(kept) = core.logs.usage().await else { continue };
         let view = core.consensus.view();
+        // An empty replica has not forgotten them: it does not know them yet.
+        if view.cluster.is_none() || core.quarantine.borrow().is_some() {
+            continue;
+        }
         missing.retain(|task, _| kept.contains_key(task) && !view.tasks.contains_key(task));
         for task in kept.into_keys().filter(|task| !view.tasks.contains_key(task)) {
             let looks = missing.entry(task).or_insert(0u32);

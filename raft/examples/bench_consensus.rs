@@ -31,7 +31,7 @@ use swarm_net::task::TaskGroup;
 use swarm_net::transport::{
     Caller, Handler, LateHandler, Members, Membership, MessageStream, Peer, Transport,
 };
-use swarm_raft::{Consensus, Options, Tables, Timing};
+use swarm_raft::{Consensus, Gate, Options, Tables, Timing};
 use swarm_state::store::Store;
 use tokio::runtime::Runtime;
 
@@ -133,6 +133,7 @@ fn start(number: u128, root: &Root, dir: &Path) -> Node {
             tasks,
             inline_io: false,
             seed: 1,
+            gate: Gate::open_from_the_start(),
         })
         .await
         .expect("started");

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::coherence::Held;
 use crate::contact::Contact;
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::log_store::LogStore;
 use crate::machine::StateMachine;
 use crate::network::Peers;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     status: watch::Receiver<Status>,
     service: Service,
     contact: Contact,
+    gate: Gate,
     /// Cancelled when everything is written and nobody uses the tables any more.
     store_closed: CancellationToken,
     pub(crate) hint: Arc<Notify>,
@@ -92,6 +94,8 @@ impl Consensus {
         let id = Id(options.node_id);
         let raft = Raft::new(id, Arc::new(config), peers, log, machine).await;
         let raft = raft.map_err(start_error)?;
+        // Until its first turn it would tell of an empty group; a fault shows in the status.
+        drop(raft.with_raft_state(|_state| ()).await);
 
         let (status, status_reader) =
             watch::channel(Status::read(&raft.metrics().borrow_watched()));
@@ -106,6 +110,7 @@ impl Consensus {
             timing: options.timing,
             contact: contact.clone(),
             hint: hint.clone(),
+            gate: options.gate.clone(),
             random: Random::new(options.seed),
             cancel,
         };
@@ -116,8 +121,9 @@ impl Consensus {
             transport: options.transport,
             published,
             status: status_reader,
-            service: Service::new(raft.clone(), contact.clone(), work),
+            service: Service::new(raft.clone(), contact.clone(), options.gate.clone(), work),
             contact,
+            gate: options.gate,
             store_closed,
             raft,
             hint,
@@ -159,6 +165,11 @@ impl Consensus {
     /// For how long nothing was heard from a leader. Of no meaning on the leader itself.
     pub fn leader_silent(&self) -> Option<Duration> {
         Some(self.inner.contact.last().elapsed())
+    }
+
+    /// Whether this node's replica takes part in the group.
+    pub fn gate(&self) -> &Gate {
+        &self.inner.gate
     }
 
     /// The whole applied state, and where in the log it stands.

@@ -15,7 +15,7 @@ use crate::consensus::Consensus;
 use crate::error::Error;
 use crate::propose::{not_leader, stopped};
 use crate::status::Status;
-use crate::types::{Id, Types};
+use crate::types::{Id, LogId, Types};
 
 /// The most followers without a vote: the leader feeds each of them.
 pub const MAX_LEARNERS: usize = 32;
@@ -60,7 +60,7 @@ impl Consensus {
         if status.learners.len() >= MAX_LEARNERS {
             return Err(Error::TooManyLearners { limit: MAX_LEARNERS });
         }
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(Id(node), ())]))).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(Id(node), ())]))).await.map(drop)
     }
 
     /// Makes exactly `voters` vote, through joint consensus; who loses the vote stays a follower.
@@ -81,7 +81,7 @@ impl Consensus {
             return Err(self.step_aside(successor).await);
         }
         let voters = voters.into_iter().map(Id).collect();
-        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await.map(drop)
     }
 
     /// Takes `node` out of the group. A leader that removes itself hands over first and answers
@@ -99,7 +99,7 @@ impl Consensus {
         } else if !status.learners.contains(&node) {
             return Ok(());
         }
-        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([Id(node)]))).await
+        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([Id(node)]))).await.map(drop)
     }
 
     /// Hands the lead to `to`, or to the voter whose log is the newest, and waits until it is gone.
@@ -158,13 +158,13 @@ impl Consensus {
         }
     }
 
-    /// Makes one change, after the one that is under way, if any.
-    async fn change(&self, change: ChangeMembers<Id, ()>) -> Result<(), Error> {
+    /// Makes one change, after the one that is under way, if any; gives the record that agreed on it.
+    pub(crate) async fn change(&self, change: ChangeMembers<Id, ()>) -> Result<LogId, Error> {
         let deadline = Instant::now() + CHANGE_DEADLINE;
         loop {
             let changing = self.inner.raft.change_membership(change.clone(), true);
             let error = match timeout_at(deadline, changing).await {
-                Ok(Ok(_done)) => return Ok(()),
+                Ok(Ok(done)) => return Ok(done.log_id),
                 Ok(Err(RaftError::Fatal(fatal))) => return Err(stopped(&fatal)),
                 Ok(Err(RaftError::APIError(error))) => change_error(error),
                 Err(_elapsed) => {

@@ -8,6 +8,7 @@ use swarm_net::task::TaskGroup;
 use swarm_net::transport::Transport;
 use swarm_state::store::{LogTable, MetaTable, SnapshotTable, VoteTable};
 
+use crate::gate::Gate;
 use crate::timing::{Timing, millis};
 
 /// Records between two snapshots when nobody asked for another number.
@@ -39,6 +40,8 @@ pub struct Options {
     pub inline_io: bool,
     /// For the jitter of campaigns.
     pub seed: u64,
+    /// Whether the replica takes part in the group.
+    pub gate: Gate,
 }
 
 /// The tables that belong to consensus.

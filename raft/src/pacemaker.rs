@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::contact::Contact;
+use crate::gate::Gate;
 use crate::service::Raft;
 use crate::timing::Timing;
 use crate::types::Id;
@@ -31,6 +32,7 @@ pub(crate) struct Pacemaker {
     pub(crate) timing: Timing,
     pub(crate) contact: Contact,
     pub(crate) hint: Arc<Notify>,
+    pub(crate) gate: Gate,
     pub(crate) random: Random,
     pub(crate) cancel: CancellationToken,
 }
@@ -64,6 +66,8 @@ impl Pacemaker {
         let mut was = Duty::Rest;
         let mut wake = Instant::now();
         loop {
+            // While the replica takes no part there is nothing to drive; it never leads then.
+            self.gate.opened().await;
             let duty = duty(&server.borrow_watched());
             if duty != was {
                 if was == Duty::Lead {
@@ -86,6 +90,9 @@ impl Pacemaker {
                     wake = wake.min(self.first_wake(duty).max(Instant::now()));
                 }
                 () = sleep_until(wake), if duty != Duty::Rest => {
+                    if !self.gate.is_open() {
+                        continue;
+                    }
                     let Some(next) = self.act(duty, wake, &mut vain).await else { return };
                     wake = next;
                 }

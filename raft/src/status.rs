@@ -45,7 +45,8 @@ pub struct Status {
     pub learners: BTreeSet<NodeId>,
     /// Whether a change of the voters is under way.
     pub joint: bool,
-    /// On the leader: how many records each other member is behind.
+    /// On the leader: how many records each other member is behind, of those that it has heard of in
+    /// this term.
     pub lag: BTreeMap<NodeId, u64>,
     /// On the leader: how long ago it last had proof that a majority follows it.
     pub quorum_acked: Option<Duration>,
@@ -70,7 +71,9 @@ impl Status {
         let replicas = metrics.replication.iter().flatten();
         let lag = replicas
             .filter(|(id, _)| **id != metrics.id)
-            .map(|(id, matched)| (id.0, last - index(matched.as_ref()).min(last)))
+            .filter_map(|(id, matched)| {
+                Some((id.0, last - index(Some(matched.as_ref()?)).min(last)))
+            })
             .collect();
         Self {
             part: if fault.is_some() { Part::Stopped } else { part(metrics.state) },

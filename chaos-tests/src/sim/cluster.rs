@@ -32,13 +32,14 @@ use swarm_node::keys::KeyRing;
 use swarm_node::logs::LogStore;
 use swarm_node::members::ReplicaMembers;
 use swarm_node::node::Node;
+use swarm_node::quarantine::{self, Home};
 use swarm_node::router::Router;
 use swarm_node::runtime::{MockRuntime, Registry, TaskRuntime};
 use swarm_node::setup::{self, InitOptions};
 use swarm_node::work::Work;
 use swarm_raft::Timing;
-use swarm_state::store::disk::MemDisk;
-use swarm_state::store::{self, LogOptions, Store};
+use swarm_state::store::disk::{Disk, MemDisk};
+use swarm_state::store::{self, LogOptions, Store, Table};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -303,15 +304,20 @@ impl Cluster {
             self.network.node(machine.id, identity.role(), members.clone(), router.clone());
         let listens = self.network.address(machine.id);
         ensure!(listens == Some(config.advertise), "n{number} is not where it says it is");
-        let disk = Arc::new(machine.disk.clone());
-        let options = LogOptions { zero_step: 16 << 10, ..LogOptions::default() };
-        let store = Store::open_on(disk, Path::new(DATA), options)?;
+        let peers = config::load_peers(dir)?;
+        let home = SimHome(machine.disk.clone());
+        let (store, quarantine) = quarantine::open(dir, !peers.is_empty(), &home)?;
+        if let Some(quarantine) = quarantine {
+            self.world.count("fault: quarantined");
+            self.world.replaced(number);
+            self.world.note(&format!("n{number} in quarantine: {}", quarantine.reason));
+        }
         store.meta.claim(store::Identity { cluster: config.cluster_id, node: config.node_id })?;
         let mut chance = Chance::new(self.seed, &format!("node {number} life {}", machine.life));
         let runtime: Arc<dyn TaskRuntime> = Arc::new(machine.runtime.clone());
         Ok(Parts {
             keys: KeyRing::open(dir)?,
-            peers: config::load_peers(dir)?,
+            peers,
             description: describe(number),
             logs: LogStore::open(dir.join("logs"))?.inline(),
             config,
@@ -330,6 +336,63 @@ impl Cluster {
             tasks,
             work: Work::Inline,
         })
+    }
+
+    /// Starts the next life of every daemon that asked for it, as `swarm daemon` does by itself.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn bear_again(&mut self) -> anyhow::Result<()> {
+        for (number, up) in self.world.up() {
+            if up.node.core().born_again.is_cancelled() {
+                self.world.count("life begun anew");
+                self.kill(number, Kill::Process).await?;
+                self.boot(number).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a copy of a machine's data directory holds now.
+    ///
+    /// # Errors
+    /// When there is no such machine, or its files cannot be read.
+    pub fn copy(&self, number: u32) -> anyhow::Result<Copy> {
+        let machine = self.machine(number)?;
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(&machine.dir)? {
+            let path = entry?.path();
+            if path.is_file() {
+                files.insert(path.clone(), std::fs::read(path)?);
+            }
+        }
+        Ok(Copy { files, disk: machine.disk.copy(self.seed) })
+    }
+
+    /// Puts a copy in place of a machine's data directory, whose daemon must be down.
+    ///
+    /// # Errors
+    /// When there is no such machine, or its files cannot be written.
+    pub fn restore(&mut self, number: u32, copy: Copy) -> anyhow::Result<()> {
+        self.world.note(&format!("n{number}: an old copy of its data directory"));
+        let machine = self.machines.get_mut(&number).context("a known machine")?;
+        for (path, bytes) in copy.files {
+            std::fs::write(path, bytes)?;
+        }
+        machine.disk = copy.disk;
+        self.world.replaced(number);
+        Ok(())
+    }
+
+    /// Takes all tables of a machine away, whose daemon must be down.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn empty(&mut self, number: u32) -> anyhow::Result<()> {
+        self.world.note(&format!("n{number}: its tables are gone"));
+        let machine = self.machines.get_mut(&number).context("a known machine")?;
+        machine.disk = MemDisk::new(self.seed);
+        Ok(())
     }
 
     /// Kills the daemon of a machine; down already is fine.
@@ -461,6 +524,28 @@ impl Cluster {
             drop(self.kill(number, Kill::Process).await);
         }
         self.network.shutdown().await;
+    }
+}
+
+/// A copy of a data directory.
+#[derive(Debug)]
+pub struct Copy {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    disk: MemDisk,
+}
+
+/// Tables on a simulated disk.
+struct SimHome(MemDisk);
+
+impl Home for SimHome {
+    fn open(&self) -> Result<Store, store::Error> {
+        let options = LogOptions { zero_step: 16 << 10, ..LogOptions::default() };
+        Store::open_on(Arc::new(self.0.clone()), Path::new(DATA), options)
+    }
+
+    fn set_aside(&self) -> Result<(), store::Error> {
+        let disk: Arc<dyn Disk> = Arc::new(self.0.clone());
+        Store::set_aside_on(&disk, Path::new(DATA), Table::Votes).map(drop)
     }
 }
 

@@ -62,6 +62,7 @@ impl Faults {
             self.back.remove(&number);
             cluster.boot(number).await?;
         }
+        cluster.bear_again().await?;
         self.bury_stopped(cluster).await
     }
 

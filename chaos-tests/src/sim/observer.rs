@@ -45,6 +45,9 @@ pub async fn run(world: World, stop: CancellationToken) {
 
 impl Observer {
     fn look(&mut self, world: &World) -> Result<(), String> {
+        for number in world.take_replaced() {
+            self.progress.forget(number);
+        }
         let mut leader = None;
         for (number, up) in world.up() {
             let status = up.node.core().consensus.status_now();

@@ -6,6 +6,7 @@ mod disks;
 mod drains;
 mod lanes;
 mod links;
+mod lost_replicas;
 mod reads;
 mod snapshots;
 
@@ -47,7 +48,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 30] = [
+pub const ALL: [Scenario; 38] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -98,6 +99,30 @@ pub const ALL: [Scenario; 30] = [
         shape: COMPACTING_FIVE,
         body: snapshots::members_and_partitions,
     },
+    Scenario {
+        name: "damaged-log-comes-back",
+        shape: THREE_AND_TWO,
+        body: lost_replicas::damaged_log,
+    },
+    Scenario { name: "two-damaged-of-five", shape: FIVE, body: lost_replicas::two_of_five },
+    Scenario {
+        name: "damaged-without-a-majority",
+        shape: THREE,
+        body: lost_replicas::without_a_majority,
+    },
+    Scenario { name: "emptied-replica", shape: COMPACTING, body: lost_replicas::emptied },
+    Scenario { name: "old-copy", shape: THREE_AND_TWO, body: lost_replicas::old_copy },
+    Scenario {
+        name: "killed-while-it-comes-back",
+        shape: THREE,
+        body: lost_replicas::killed_meanwhile,
+    },
+    Scenario {
+        name: "killed-at-each-step-of-coming-back",
+        shape: THREE,
+        body: lost_replicas::killed_at_each_step,
+    },
+    Scenario { name: "its-voters-are-gone", shape: FIVE, body: lost_replicas::voters_gone },
 ];
 
 /// Has `op` agreed on.

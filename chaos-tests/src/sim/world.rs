@@ -29,6 +29,7 @@ pub struct World {
 struct Inner {
     seats: BTreeMap<u32, Seat>,
     cuts: BTreeSet<(u32, u32)>,
+    replaced: BTreeSet<u32>,
     violation: Option<String>,
     trace: Trace,
     counts: BTreeMap<&'static str, u64>,
@@ -140,6 +141,16 @@ impl World {
     /// A machine is gone for ever.
     pub(super) fn bury(&self, number: u32) {
         self.lock().seats.remove(&number);
+    }
+
+    /// Notes that a machine's tables are not those it had before.
+    pub(super) fn replaced(&self, number: u32) {
+        self.lock().replaced.insert(number);
+    }
+
+    /// The machines of which that was noted since the last call.
+    pub(super) fn take_replaced(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.lock().replaced)
     }
 
     /// The daemon of a machine is down.

@@ -14,6 +14,7 @@ mod hostile_peer;
 mod joining;
 mod leader;
 mod leaving;
+mod lost_replica;
 mod lost_worker;
 mod no_quorum;
 mod partitions;

@@ -88,6 +88,17 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
         // Writing to a String cannot fail.
         let _infallible = writeln!(text, "{:<13}{value}", format!("{name}:"));
     }
+    for node in &status.quarantined {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            text,
+            "{:<13}{} {}: {}",
+            "Quarantine:",
+            node.node_id.short(),
+            node.hostname,
+            node.reason
+        );
+    }
     let replica = |replica: &swarm_node::api::types::ReplicaStatus| {
         vec![
             replica.node_id.short(),

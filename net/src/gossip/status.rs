@@ -36,6 +36,8 @@ pub enum StatusKey {
     Resources,
     /// One task's observed state.
     Task(TaskId),
+    /// Why the node's replica takes no part in the group, as text.
+    Quarantine,
 }
 
 /// One map as readers get it: immutable, cheap to clone.

@@ -137,6 +137,10 @@ methods! {
     Leave = 26, Rpc Unary Member;
     /// What the callee knows about itself.
     NodeStatus = 27, Rpc Unary Member;
+    /// The caller lost its replica: it is taken out of the consensus group, to be fed anew.
+    Readmit = 28, Rpc Unary Member;
+    /// The caller has just started: what the callee remembers of its earlier lives.
+    Greet = 29, Rpc Unary Member;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }

@@ -55,6 +55,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The nodes that gossip hears right now, this one included.
     fn heard(&self) -> BTreeSet<NodeId>;
 
+    /// The nodes whose replica takes no part in the group, and why, as far as this node knows.
+    fn quarantined(&self) -> BTreeMap<NodeId, String> {
+        BTreeMap::new()
+    }
+
     /// Log entries that each replica is behind, by the leader's count: asks it, for at most a second
     /// or so. Empty when it cannot be asked; replicas that it cannot tell about are missing.
     fn lag(&self) -> BoxFuture<'_, BTreeMap<NodeId, u64>>;

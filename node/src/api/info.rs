@@ -24,7 +24,7 @@ use super::request::Params;
 use super::services;
 use super::state::Api;
 use super::tasks;
-use super::types::{ClusterStatus, ErrorBody, Info, ReplicaStatus, ShortService};
+use super::types::{ClusterStatus, ErrorBody, Info, QuarantinedNode, ReplicaStatus, ShortService};
 
 /// Version of the routes and their JSON.
 const API_VERSION: &str = "1";
@@ -94,6 +94,7 @@ fn gather_info(api: &Api, view: &View, consensus: &Consensus) -> Info {
         term: consensus.term,
         revision: view.revision,
         voter: consensus.voters.contains(&facts.node_id),
+        quarantine: api.backend.quarantined().remove(&facts.node_id),
         data_dir: facts.data_dir.display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         certificate_expires_at: facts.certificate_expires_at,
@@ -133,9 +134,14 @@ fn gather_status(
 ) -> ClusterStatus {
     let heard = api.backend.heard();
     let info = gather_info(api, view, consensus);
+    let hostname = |id: &NodeId| {
+        view.nodes.get(id).map_or_else(String::new, |node| node.description.hostname.clone())
+    };
+    let quarantined =
+        |(node_id, reason)| QuarantinedNode { node_id, hostname: hostname(&node_id), reason };
     let replica = |id: &NodeId| ReplicaStatus {
         node_id: *id,
-        hostname: view.nodes.get(id).map_or_else(String::new, |n| n.description.hostname.clone()),
+        hostname: hostname(id),
         voter: consensus.voters.contains(id),
         // Of a replica that is silent the leader may only know that it has nothing to tell.
         lag: match consensus.leader == Some(*id) && quorum {
@@ -154,6 +160,7 @@ fn gather_status(
         nodes_down: count(nodes(Reachability::Down)),
         nodes_unknown: count(nodes(Reachability::Unknown)),
         services: count(view.service_names.iter()),
+        quarantined: api.backend.quarantined().into_iter().map(quarantined).collect(),
         services_short: short_services(view, api.backend.now()),
         disk_bytes_per_day: disk_writes.per_day(Instant::now(), info.disk_bytes_written),
         info,

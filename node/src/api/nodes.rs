@@ -44,6 +44,7 @@ fn entry(api: &Api, read: &Read, node: &Node) -> NodeEntry {
         node: node.clone(),
         manager_status,
         voter: consensus.voters.contains(&node.id),
+        quarantine: api.backend.quarantined().remove(&node.id),
         is_self: node.id == this,
     }
 }

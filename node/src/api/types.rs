@@ -75,6 +75,9 @@ pub struct Info {
     pub revision: Revision,
     /// Whether it votes.
     pub voter: bool,
+    /// Why its replica takes no part in the consensus group, while it does not.
+    #[serde(default)]
+    pub quarantine: Option<String>,
     /// Its data directory.
     pub data_dir: String,
     /// The program's version.
@@ -147,9 +150,26 @@ pub struct ClusterStatus {
     pub services: u32,
     /// Those short of tasks.
     pub services_short: Vec<ShortService>,
+    /// Nodes whose replica takes no part in the consensus group.
+    #[serde(default)]
+    pub quarantined: Vec<QuarantinedNode>,
     /// Disk writes of this node in the last hour, scaled to a day; `None` while the daemon is too
     /// young to tell.
     pub disk_bytes_per_day: Option<u64>,
+}
+
+/// A node whose replica takes no part in the consensus group until the others take it in anew. Its
+/// tasks go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct QuarantinedNode {
+    /// The node.
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    /// Its host name.
+    pub hostname: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// How a manager stands in Raft.
@@ -174,6 +194,9 @@ pub struct NodeEntry {
     pub manager_status: Option<ManagerStatus>,
     /// Whether it votes.
     pub voter: bool,
+    /// Why its replica takes no part in the consensus group, while it does not.
+    #[serde(default)]
+    pub quarantine: Option<String>,
     /// Whether it is the node that answered.
     #[serde(rename = "Self")]
     pub is_self: bool,

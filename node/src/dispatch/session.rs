@@ -178,7 +178,9 @@ mod tests {
     fn leadership() -> (Leadership, mpsc::Receiver<(NodeId, Vec<StatusReport>)>) {
         let (reports, reported) = mpsc::channel(1);
         let (term, ended) = (Term(3), CancellationToken::new());
-        (Leadership { term, reports, ended, departures: Default::default() }, reported)
+        let (pleas, _) = mpsc::channel(1);
+        let departures = Default::default();
+        (Leadership { term, reports, pleas, ended, departures }, reported)
     }
 
     async fn next(agent: &mut MessageStream) -> AssignmentMessage {

@@ -19,8 +19,12 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::departure::Departures;
 
+pub(crate) use voters::Plea;
+
 /// Batches of reports that may wait to be recorded.
 const REPORTS_WAITING: usize = 256;
+/// Nodes that may wait to be taken in anew.
+const PLEAS_WAITING: usize = 16;
 /// Between two terms of one leader.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -31,6 +35,8 @@ pub struct Leadership {
     pub term: Term,
     /// Where agents' reports go.
     pub reports: mpsc::Sender<(NodeId, Vec<StatusReport>)>,
+    /// Where nodes go that lost their replica.
+    pub(crate) pleas: mpsc::Sender<Plea>,
     /// Ends with the term.
     pub ended: CancellationToken,
     /// Nodes that are leaving.
@@ -53,9 +59,11 @@ pub async fn run(core: Arc<Core>) {
         tracing::info!(term = term.0, "leading the cluster");
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
         let ended = cancel.child_token();
+        let (pleas, pleading) = mpsc::channel(PLEAS_WAITING);
         let leadership = Arc::new(Leadership {
             term,
             reports,
+            pleas,
             ended: ended.clone(),
             departures: Departures::default(),
         });
@@ -66,7 +74,7 @@ pub async fn run(core: Arc<Core>) {
                 () = reconciler::run(&core, term) => {}
                 () = recorder::run(&core, waiting) => {}
                 () = liveness::run(&core, &leadership) => {}
-                () = voters::run(&core) => {}
+                () = voters::run(&core, pleading) => {}
             }
         };
         tokio::select! {

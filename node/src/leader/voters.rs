@@ -7,12 +7,21 @@ use swarm_model::id::NodeId;
 use swarm_model::node::{Reachability, Role};
 use swarm_model::view::View;
 use swarm_raft::membership::{Candidate, REPLACE_AFTER, choose_voters};
-use swarm_raft::{MAX_LEARNERS, Status};
+use swarm_raft::{MAX_LEARNERS, Readmission, Status};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::core::Core;
 
 /// Pause after a change that did not come about.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a node that could not be made a follower is left alone.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(5);
+/// A follower that is further behind gets no vote yet, in records: it would count for the majority
+/// without adding to it.
+const CAUGHT_UP: u64 = 4096;
+/// How often it is looked whether a follower has caught up.
+const LOOK: Duration = Duration::from_millis(50);
 /// The label that names a node's failure domain.
 const ZONE: &str = "zone";
 
@@ -29,31 +38,64 @@ enum Step {
     Drop(NodeId),
 }
 
+/// A node that lost its replica asks to be taken out of the group, so that it can be fed anew. Here,
+/// because one hand alone changes the group.
+#[derive(Debug)]
+pub(crate) struct Plea {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Hears what shows that it was taken out.
+    pub(crate) answer: oneshot::Sender<Result<Readmission, swarm_raft::Error>>,
+}
+
 /// Adapts the group until the term ends.
-pub(super) async fn run(core: &Core) {
+pub(super) async fn run(core: &Core, mut pleas: mpsc::Receiver<Plea>) {
     let mut views = core.consensus.views();
     let mut status = core.consensus.status();
-    let mut tried = None;
+    let mut refused = BTreeMap::new();
+    let (mut plea, mut tried) = (None, None);
     loop {
+        if let Some(plea) = plea.take().or_else(|| pleas.try_recv().ok()) {
+            expel(core, plea).await;
+            continue;
+        }
         let view = views.borrow_and_update().clone();
-        let group = status.borrow_and_update().clone();
-        if let Some(step) = next_step(core.id, &view, &group, core.clock.now()) {
+        let mut group = status.borrow_and_update().clone();
+        group.lag = core.consensus.status_now().lag;
+        refused.retain(|_, until| *until > Instant::now());
+        let left_alone = refused.keys().copied().collect();
+        let step = next_step(core.id, &view, &group, &left_alone, core.clock.now());
+        if let Some(step) = step {
             let again = tried.as_ref() == Some(&step);
             if !again {
                 tracing::info!(?step, "changing the consensus group");
             }
-            if let Err(error) = take(core, &view, &step).await {
-                if !again {
-                    tracing::info!(?step, %error, "the consensus group stays as it is for now");
+            match (take(core, &view, &step).await, &step) {
+                (Ok(()), _) => {}
+                // It must not be in the way of who votes and who goes.
+                (Err(error), Step::Follow(node)) => {
+                    tracing::info!(node_id = %node, %error, "not made a follower for now");
+                    refused.insert(*node, Instant::now() + FOLLOW_AGAIN);
                 }
-                tokio::time::sleep(RETRY).await;
+                (Err(error), Step::Vote(_) | Step::HandOver | Step::Drop(_)) => {
+                    if !again {
+                        tracing::info!(?step, %error, "the consensus group stays as it is for now");
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
             }
             tried = Some(step);
             continue;
         }
         tried = None;
         tokio::select! {
-            changed = views.wait_for(|new| !new.nodes.ptr_eq(&view.nodes)) => {
+            next = pleas.recv() => {
+                if next.is_none() { return }
+                plea = next;
+            }
+            () = tokio::time::sleep(LOOK), if someone_catches_up(&view, &group) => {}
+            () = tokio::time::sleep(FOLLOW_AGAIN), if !refused.is_empty() => {}
+            changed = views.wait_for(|new| concerns_voters(new, &view)) => {
                 if changed.is_err() { return }
             }
             changed = status.changed() => if changed.is_err() { return },
@@ -62,8 +104,37 @@ pub(super) async fn run(core: &Core) {
     }
 }
 
+/// Answers a plea; whoever asked may have given up meanwhile and asks again.
+async fn expel(core: &Core, plea: Plea) {
+    let expelled = core.consensus.expel(plea.node).await;
+    if let Err(error) = &expelled {
+        tracing::info!(node_id = %plea.node, %error, "not taken in anew yet");
+    }
+    drop(plea.answer.send(expelled));
+}
+
+fn is_caught_up(group: &Status, node: NodeId) -> bool {
+    group.lag.get(&node).is_some_and(|lag| *lag <= CAUGHT_UP)
+}
+
+/// Whether a manager follows that may get a vote when it has caught up.
+fn someone_catches_up(view: &View, group: &Status) -> bool {
+    let managers = view.nodes.values().filter(|node| node.spec.role == Role::Manager);
+    let mut following = managers.filter(|node| group.learners.contains(&node.id));
+    following.any(|node| !is_caught_up(group, node.id))
+}
+
 fn someone_is_gone(view: &View) -> bool {
     view.nodes.values().any(|node| node.status.reachability == Reachability::Down)
+}
+
+fn concerns_voters(new: &View, old: &View) -> bool {
+    !new.nodes.ptr_eq(&old.nodes) || max_voters(new) != max_voters(old)
+}
+
+fn max_voters(view: &View) -> usize {
+    let most = view.cluster.as_ref().map_or(1, |cluster| cluster.spec.max_voters);
+    usize::try_from(most).unwrap_or(1)
 }
 
 /// What to do next, if anything. Pure.
@@ -71,6 +142,7 @@ fn next_step(
     me: NodeId,
     view: &View,
     group: &Status,
+    left_alone: &BTreeSet<NodeId>,
     now: swarm_model::units::Timestamp,
 ) -> Option<Step> {
     if group.joint {
@@ -78,7 +150,7 @@ fn next_step(
     }
     let known: BTreeSet<NodeId> = group.voters.union(&group.learners).copied().collect();
     let gone = known.iter().find(|id| **id != me && view.removed_nodes.contains(*id));
-    let strangers = view.nodes.keys().filter(|id| !known.contains(id));
+    let strangers = view.nodes.keys().filter(|id| !known.contains(id) && !left_alone.contains(id));
     if group.learners.len() < MAX_LEARNERS
         && let Some(stranger) = strangers.copied().next()
     {
@@ -87,6 +159,7 @@ fn next_step(
     let candidates: Vec<_> = view
         .nodes
         .values()
+        .filter(|node| group.voters.contains(&node.id) || is_caught_up(group, node.id))
         .map(|node| Candidate {
             node: node.id,
             role: node.spec.role,
@@ -96,8 +169,8 @@ fn next_step(
             unreachable_for: now.since(node.status.since),
         })
         .collect();
-    let most = view.cluster.as_ref().map_or(1, |cluster| cluster.spec.max_voters);
-    let voters = choose_voters(&candidates, usize::try_from(most).unwrap_or(1));
+    let most = max_voters(view);
+    let voters = without_shrinking(view, group, most, choose_voters(&candidates, most));
     if voters.is_empty() || voters == group.voters {
         return gone.map(|id| Step::Drop(*id));
     }
@@ -109,6 +182,23 @@ fn next_step(
         return Some(Step::Vote(voters.into_iter().chain([me]).collect()));
     }
     Some(Step::HandOver)
+}
+
+/// `chosen`, unless only its odd number makes it smaller than the voters there are, while a manager is
+/// on its way that makes more of them: until then a vote less would be a copy less of what is
+/// acknowledged.
+fn without_shrinking(
+    view: &View,
+    group: &Status,
+    most: usize,
+    chosen: BTreeSet<NodeId>,
+) -> BTreeSet<NodeId> {
+    let managers = view.nodes.values().filter(|node| node.spec.role == Role::Manager);
+    let managers: BTreeSet<NodeId> = managers.map(|node| node.id).collect();
+    let staying: BTreeSet<NodeId> = group.voters.intersection(&managers).copied().collect();
+    let on_the_way = staying.len() < managers.len().min(most);
+    let only_fewer = chosen.len() < staying.len() && chosen.is_subset(&staying);
+    if on_the_way && only_fewer && managers.len() > 2 { staying } else { chosen }
 }
 
 async fn take(core: &Core, view: &View, step: &Step) -> Result<(), swarm_raft::Error> {
@@ -210,7 +300,7 @@ mod tests {
             voters: ids(voters),
             learners: ids(learners),
             joint,
-            lag: BTreeMap::new(),
+            lag: learners.iter().map(|id| (NodeId::from_raw(*id), 0)).collect(),
             quorum_acked: None,
             fault: None,
         }
@@ -220,7 +310,9 @@ mod tests {
     fn the_group_follows_the_members_step_by_step() {
         let check = |nodes, removed: &[u128], voters: &[u128], learners: &[u128], expect| {
             let group = group(voters, learners, false);
-            let step = next_step(NodeId::from_raw(1), &view(nodes, removed), &group, NOW);
+            let nobody = BTreeSet::new();
+            let view = view(nodes, removed);
+            let step = next_step(NodeId::from_raw(1), &view, &group, &nobody, NOW);
             assert_eq!(step, expect, "{nodes} {voters:?} {learners:?}");
         };
         let follow = |id| Some(Step::Follow(NodeId::from_raw(id)));
@@ -248,15 +340,61 @@ mod tests {
     #[test]
     fn nothing_is_begun_while_a_change_is_under_way() {
         let view = view("1m 2w", &[]);
-        assert_eq!(next_step(NodeId::from_raw(1), &view, &group(&[1], &[], true), NOW), None);
+        let (group, nobody) = (group(&[1], &[], true), BTreeSet::new());
+        assert_eq!(next_step(NodeId::from_raw(1), &view, &group, &nobody, NOW), None);
+    }
+
+    #[test]
+    fn node_that_cannot_be_made_a_follower_holds_up_nobody_else() {
+        let me = NodeId::from_raw(1);
+        let step = |group: &Status, removed: &[u128]| {
+            next_step(me, &view("1m 2m 3m 4m", removed), group, &ids(&[4]), NOW)
+        };
+        assert_eq!(step(&group(&[1], &[2, 3], false), &[]), Some(Step::Vote(ids(&[1, 2, 3]))));
+        let full = group(&[1, 2, 3], &[9], false);
+        assert_eq!(step(&full, &[9]), Some(Step::Drop(NodeId::from_raw(9))));
+    }
+
+    #[test]
+    fn follower_gets_a_vote_only_when_it_has_caught_up() {
+        let (me, nobody) = (NodeId::from_raw(1), BTreeSet::new());
+        let mut group = group(&[1], &[2, 3], false);
+        let view = view("1m 2m 3m", &[]);
+        let behind = NodeId::from_raw(3);
+        for lag in [None, Some(CAUGHT_UP + 1)] {
+            group.lag.remove(&behind);
+            group.lag.extend(lag.map(|lag| (behind, lag)));
+            assert_eq!(next_step(me, &view, &group, &nobody, NOW), None, "{lag:?}");
+            assert!(someone_catches_up(&view, &group));
+        }
+        group.lag.insert(behind, CAUGHT_UP);
+        let step = next_step(me, &view, &group, &nobody, NOW);
+        assert_eq!(step, Some(Step::Vote(ids(&[1, 2, 3]))));
+    }
+
+    #[test]
+    fn nobody_loses_a_vote_while_a_manager_comes_back() {
+        let (me, nobody) = (NodeId::from_raw(1), BTreeSet::new());
+        let check = |nodes, voters: &[u128], caught_up: bool, expect| {
+            let mut group = group(voters, &[3], false);
+            if !caught_up {
+                group.lag.clear();
+            }
+            assert_eq!(next_step(me, &view(nodes, &[]), &group, &nobody, NOW), expect, "{nodes}");
+        };
+        check("1m 2m 3m", &[1, 2], false, None);
+        check("1m 2m 3m-40", &[1, 2], true, None);
+        check("1m 2m 3m", &[1, 2], true, Some(Step::Vote(ids(&[1, 2, 3]))));
+        // A worker is nobody to wait for.
+        check("1m 2m 3w", &[1, 2], true, Some(Step::Vote(ids(&[1]))));
     }
 
     #[test]
     fn more_followers_than_the_group_takes_do_not_hold_up_its_voters() {
         let nodes: String = (1..=40).map(|id| format!("{id}m ")).collect();
         let learners: Vec<u128> = (2..=33).collect();
-        let step =
-            next_step(NodeId::from_raw(1), &view(&nodes, &[]), &group(&[1], &learners, false), NOW);
+        let (group, nobody) = (group(&[1], &learners, false), BTreeSet::new());
+        let step = next_step(NodeId::from_raw(1), &view(&nodes, &[]), &group, &nobody, NOW);
         assert_eq!(step, Some(Step::Vote(ids(&[1, 2, 3, 4, 5]))));
     }
 }

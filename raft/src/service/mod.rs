@@ -14,6 +14,7 @@ use swarm_net::transport::{MessageReceiver, MessageSender, MessageStream, Peer};
 use swarm_state::mistake::{Mistake, planted};
 
 use crate::contact::Contact;
+use crate::gate::Gate;
 use crate::machine::StateMachine;
 use crate::types::{AppendRequest, Types};
 use crate::wire::{
@@ -28,12 +29,13 @@ pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
 pub(crate) struct Service {
     raft: Raft,
     contact: Contact,
+    gate: Gate,
     work: Work,
 }
 
 impl Service {
-    pub(crate) fn new(raft: Raft, contact: Contact, work: Work) -> Self {
-        Self { raft, contact, work }
+    pub(crate) fn new(raft: Raft, contact: Contact, gate: Gate, work: Work) -> Self {
+        Self { raft, contact, gate, work }
     }
 
     /// Answers one unary call.
@@ -43,6 +45,14 @@ impl Service {
         method: Method,
         body: Bytes,
     ) -> Result<Bytes, Refusal> {
+        let passes = match method {
+            Method::RaftHeartbeat => self.gate.lets_records_in(),
+            _ => self.gate.is_open(),
+        };
+        if !passes {
+            let message = "this node's replica takes no part in the group at present";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
         match method {
             Method::RaftHeartbeat => self.heartbeat(from, &body).await,
             Method::RaftVote => self.vote(from, &body).await,
@@ -63,6 +73,9 @@ impl Service {
         hello: Bytes,
         stream: MessageStream,
     ) {
+        if !self.gate.lets_records_in() {
+            return;
+        }
         match method {
             Method::RaftAppend => self.appends(from, stream).await,
             Method::RaftSnapshot => {
@@ -126,7 +139,11 @@ impl Service {
     /// Records and answers flow at the same time; openraft answers in order.
     async fn appends(&self, from: Peer, stream: MessageStream) {
         let (mut sender, receiver) = stream.split();
-        let requests = stream::unfold(receiver, move |receiver| next_append(from, receiver));
+        let gate = self.gate.clone();
+        let requests = stream::unfold(receiver, move |receiver| {
+            let gate = gate.clone();
+            async move { next_append(from, receiver).await.filter(|_| gate.lets_records_in()) }
+        });
         let mut results = std::pin::pin!(self.raft.stream_append(requests));
         while let Some(result) = results.next().await {
             match result {

@@ -17,7 +17,7 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::sim::Network;
 use swarm_net::task::TaskGroup;
 use swarm_net::transport::{Caller, Handler, Members, Membership, MessageStream, Peer, Transport};
-use swarm_raft::{Applied, Consensus, Error, Options, Tables, Timing};
+use swarm_raft::{Applied, Consensus, Error, Gate, Options, Tables, Timing};
 use swarm_state::store::disk::MemDisk;
 use swarm_state::store::{LogOptions, Store};
 
@@ -141,6 +141,7 @@ pub(crate) async fn alone(store: Store) -> (Consensus, TaskGroup) {
         tasks: tasks.clone(),
         inline_io: false,
         seed: 1,
+        gate: Gate::open_from_the_start(),
     };
     (Consensus::start(options).await.expect("a sound store"), tasks)
 }
@@ -176,6 +177,17 @@ impl Cluster {
 
     /// Starts node `number`, or starts it again on the disk it left.
     pub(crate) async fn start(&mut self, number: u128) -> Consensus {
+        self.start_behind(number, Gate::open_from_the_start()).await
+    }
+
+    /// Replaces the disk of node `number`, which is down, by an empty one.
+    pub(crate) fn wipe(&mut self, number: u128) {
+        let node = self.nodes.get_mut(&id(number)).expect("a known node");
+        node.disk = MemDisk::new(7);
+    }
+
+    /// As [`Cluster::start`], behind `gate`.
+    pub(crate) async fn start_behind(&mut self, number: u128, gate: Gate) -> Consensus {
         let node_id = id(number);
         let seed = u64::try_from(number).expect("a small number");
         let node = self
@@ -198,6 +210,7 @@ impl Cluster {
             tasks: tasks.clone(),
             inline_io: true,
             seed,
+            gate,
         };
         let consensus = Consensus::start(options).await.expect("a sound store");
         inbox.set(Some(consensus.clone()));

@@ -5,6 +5,7 @@ mod election;
 mod group;
 mod harness;
 mod hostile;
+mod readmission;
 mod reads;
 mod recovery;
 mod replication;

@@ -134,6 +134,19 @@ ids! {
     Incarnation;
 }
 
+impl Incarnation {
+    /// The life that begins with a node's start number `boot`; `drawn` tells two of one number apart,
+    /// as two copies of one data directory have.
+    pub const fn of_boot(boot: u64, drawn: u64) -> Self {
+        Self(((boot as u128) << 64) | drawn as u128)
+    }
+
+    /// Which start of its node it is.
+    pub const fn boot(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,11 @@ struct Past {
 }
 
 impl Progress {
+    /// Node `number` lost its replica: it owes what the others grant it, not what it had.
+    pub fn forget(&mut self, number: u32) {
+        self.nodes.remove(&number);
+    }
+
     /// Node `number` stands at `now`.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ struct NodeRow {
     role: String,
     manager_status: String,
     voter: bool,
+    quarantine: String,
     addr: String,
     version: String,
 }
@@ -65,8 +66,12 @@ impl From<NodeEntry> for NodeRow {
             status: node.status.reachability.to_string(),
             availability: capitalised(&node.spec.availability.to_string()),
             role: node.spec.role.to_string(),
-            manager_status: entry.manager_status.map(|s| format!("{s:?}")).unwrap_or_default(),
+            manager_status: match &entry.quarantine {
+                Some(_) => "Quarantined".to_owned(),
+                None => entry.manager_status.map(|s| format!("{s:?}")).unwrap_or_default(),
+            },
             voter: entry.voter,
+            quarantine: entry.quarantine.unwrap_or_default(),
             addr: node.status.addr,
             version: node.description.version,
         }
