@@ -73,8 +73,17 @@ pub trait Home {
 pub(crate) struct RealHome<'a>(pub(crate) &'a Path);
 
 impl Home for RealHome<'_> {
+    /// A damaged table of the agent is replaced by an empty one at once: the leader sends the
+    /// assignments again, and what runs is adopted then.
     fn open(&self) -> Result<Store, store::Error> {
-        Store::open(self.0)
+        match Store::open(self.0) {
+            Err(error) if error.harm() == store::Harm::Agent => {
+                tracing::error!(%error, "the agent's table is lost, an empty one takes its place");
+                Store::set_aside(self.0, Table::Agent)?;
+                Store::open(self.0)
+            }
+            opened => opened,
+        }
     }
 
     fn set_aside(&self) -> Result<(), store::Error> {
@@ -242,7 +251,7 @@ fn replace(dir: &Path, home: &dyn Home) -> Result<(), OpenError> {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use swarm_model::id::{ClusterId, NodeId};
+    use swarm_model::id::{ClusterId, NodeId, TaskId};
     use swarm_model::meta::{Revision, Term};
     use swarm_state::store::disk::{Disk, MemDisk};
     use swarm_state::store::{Identity, LogOptions};
@@ -330,5 +339,33 @@ mod tests {
         save(dir, "another process runs as this node", Step::Superseded).expect("written");
         let refused = open(dir, true, &home).expect_err("not to be started").to_string();
         assert!(refused.contains("another process") && refused.contains(MARKER_FILE), "{refused}");
+    }
+
+    #[test]
+    fn damaged_agents_table_is_replaced_and_a_damaged_replica_is_not() {
+        for (folder, opens) in [("agent", true), ("kv", false)] {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let store = RealHome(dir.path()).open().expect("new");
+            store.agent_tasks.put(TaskId::from_raw(1), b"record").expect("room");
+            store.vote.save(b"vote").expect("room");
+            drop(store);
+            let file = dir.path().join("store").join(folder).join("0000000000000001.seg");
+            let mut bytes = fs::read(&file).expect("a journal");
+            bytes[100] ^= 1;
+            fs::write(&file, bytes).expect("room");
+            match RealHome(dir.path()).open() {
+                Ok(store) => {
+                    assert!(opens, "{folder}");
+                    assert!(store.agent_tasks.scan().expect("readable").is_empty());
+                    let vote = store.vote.read().expect("readable");
+                    assert_eq!(vote.as_deref(), Some(&b"vote"[..]));
+                    assert!(dir.path().join("store/agent.damaged").exists());
+                }
+                Err(error) => {
+                    assert!(!opens, "{error}");
+                    assert!(error.to_string().contains("damaged at byte"), "{error}");
+                }
+            }
+        }
     }
 }

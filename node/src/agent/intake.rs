@@ -64,6 +64,10 @@ impl Agent {
                 if !planted(Mistake::KeepUnnamed) {
                     self.forget(missing).await;
                 }
+                let unclaimed = self.unclaimed.extract_if(.., |task, _| !named.contains(task));
+                for (task, (runtime, _)) in unclaimed.collect::<Vec<_>>() {
+                    self.clear_stray(task, runtime).await;
+                }
             }
             AssignmentMessage::Delta { changed, removed, .. } => {
                 self.forget(removed).await;
@@ -108,7 +112,8 @@ impl Agent {
             let configs = self.configs(&assignment);
             let record = Record { assignment, configs, ended: None };
             writes.push(AgentWrite::Put(task, record.encode()));
-            let life = Life::Held(super::Beginning::Fresh);
+            let state = self.unclaimed.remove(&task).map(|(_, state)| state);
+            let life = Life::Held(self.beginning(state));
             self.entries.insert(task, Entry { record, life, forgotten: false });
             fresh.push(task);
         }

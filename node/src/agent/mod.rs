@@ -120,6 +120,8 @@ pub struct Agent {
     entries: BTreeMap<TaskId, Entry>,
     /// Tasks whose record on the disk is not what is known of them, since a write failed.
     unwritten: BTreeSet<TaskId>,
+    /// What runs beside an empty table, which may have been lost: the leader says whose it is.
+    unclaimed: BTreeMap<TaskId, (Arc<dyn TaskRuntime>, AdoptedState)>,
     /// One permit for each task that is being cleared away.
     clearing: Arc<Semaphore>,
     ended: Pipe<(TaskId, TaskStatus)>,
@@ -136,6 +138,7 @@ impl Agent {
             options,
             entries: BTreeMap::new(),
             unwritten: BTreeSet::new(),
+            unclaimed: BTreeMap::new(),
             clearing: Arc::new(Semaphore::new(CLEARED_AT_ONCE)),
             ended: mpsc::channel(ENDED_MAX),
             inputs: mpsc::channel(INPUTS_MAX),
@@ -146,6 +149,10 @@ impl Agent {
             for adopted in runtime.adopt().await.map_err(Error::Adopt)? {
                 found.insert(adopted.task, (runtime.clone(), adopted.state));
             }
+        }
+        if records.is_empty() {
+            agent.unclaimed = found;
+            return Ok(agent);
         }
         for (task, record) in records {
             let state = found.remove(&task).map(|(_, state)| state);
@@ -179,7 +186,17 @@ impl Agent {
             self.entries.insert(task, Entry { record, life: Life::Ended, forgotten: false });
             return;
         }
-        let beginning = match state {
+        let beginning = self.beginning(state);
+        let held = matches!(beginning, Beginning::Fresh | Beginning::Rebooted);
+        self.entries.insert(task, Entry { record, life: Life::Held(beginning), forgotten: false });
+        if !held {
+            self.begin(task);
+        }
+    }
+
+    /// What to do first with a task in the state in which its runtime found it.
+    fn beginning(&self, state: Option<AdoptedState>) -> Beginning {
+        match state {
             Some(AdoptedState::Running { pid, started_at }) => {
                 Beginning::Running(Started { pid, at: started_at })
             }
@@ -190,11 +207,6 @@ impl Agent {
                 Beginning::Ended(Exit { code: None, signal: None, oom_killed: false, at })
             }
             None => Beginning::Fresh,
-        };
-        let held = matches!(beginning, Beginning::Fresh | Beginning::Rebooted);
-        self.entries.insert(task, Entry { record, life: Life::Held(beginning), forgotten: false });
-        if !held {
-            self.begin(task);
         }
     }
 

@@ -10,7 +10,7 @@ use swarm_model::runtime::{ConfigReference, ProcessSpec, Signal};
 use swarm_model::task::{Slot, TaskTemplate};
 use swarm_model::units::Timestamp;
 use swarm_state::store::disk::{Disk, MemDisk};
-use swarm_state::store::{LogOptions, Store};
+use swarm_state::store::{LogOptions, Store, Table};
 use tokio::time::Instant;
 
 use super::*;
@@ -218,6 +218,28 @@ async fn a_restarted_daemon_adopts_what_runs_and_stops_at_once_itself() {
     daemon.full(&[]).await;
     daemon.until(1, None).await;
     assert!(machine.runtime.running().is_empty(), "nobody asks for it any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_table_restarts_no_task_and_leaves_none_that_is_not_wanted() {
+    let machine = Machine::new();
+    let mut daemon = machine.boot().await;
+    let both = [1, 2].map(|task| assignment(task, "web", DesiredState::Running));
+    daemon.assign(both.to_vec()).await;
+    daemon.until(1, RUNNING).await;
+    daemon.until(2, RUNNING).await;
+    daemon.stop().await;
+    let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
+    Store::set_aside_on(&disk, Path::new("/d"), Table::Agent).expect("room");
+    let mut daemon = machine.boot().await;
+    tokio::time::sleep(LEADER_PATIENCE * 2).await;
+    assert_eq!(machine.runtime.running().len(), 2, "nobody has said anything yet");
+    daemon.full(&[1]).await;
+    daemon.assign(vec![assignment(1, "web", DesiredState::Running)]).await;
+    let adopted = daemon.until(1, RUNNING).await.expect("a status");
+    assert_eq!((adopted.message.as_str(), machine.starts(1)), ("adopted", 1));
+    assert_eq!(machine.runtime.running(), BTreeSet::from([id(1)]));
+    assert_eq!(daemon.table.scan().expect("readable").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
