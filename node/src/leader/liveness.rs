@@ -34,7 +34,13 @@ async fn nodes(core: &Core) {
         let view = views.borrow_and_update().clone();
         let mut waiting = false;
         recorded.retain(|id, _| view.nodes.contains_key(id));
-        for node in view.nodes.values().filter(|node| node.id != core.id) {
+        for node in view.nodes.values() {
+            if node.id == core.id {
+                if belied(node, core.incarnation) {
+                    propose(core, node, Reachability::Ready, "").await;
+                }
+                continue;
+            }
             let (life, state) = (node.status.incarnation, node.status.reachability);
             let entry = recorded.entry(node.id).or_insert((life, state, Instant::now()));
             if (entry.0, entry.1) != (life, state) {
@@ -104,6 +110,12 @@ fn verdict(node: &Node, heard: &MemberView, settled: Duration) -> Verdict {
             Verdict::Same
         }
     }
+}
+
+/// Whether the record says of this node, which leads, that it is not heard from: a former leader's
+/// word, agreed on only after this one's agent was introduced. Pure.
+fn belied(own: &Node, life: Incarnation) -> bool {
+    own.status.incarnation == life && own.status.reachability != Reachability::Ready
 }
 
 async fn propose(core: &Core, node: &Node, reachability: Reachability, message: &str) {
@@ -219,5 +231,15 @@ mod tests {
         check(None, Ready, 3, "down");
         check(None, Down, 9, "same");
         check(None, Unknown, 9, "same");
+    }
+
+    #[test]
+    fn leader_is_heard_from_whatever_its_predecessor_said() {
+        let life = Incarnation::from_raw(LIFE);
+        assert!(belied(&node(Reachability::Down), life));
+        assert!(belied(&node(Reachability::Unknown), life));
+        assert!(!belied(&node(Reachability::Ready), life));
+        // Its agent has yet to introduce this life, and says so then.
+        assert!(!belied(&node(Reachability::Down), Incarnation::from_raw(8)));
     }
 }
