@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_model::id::TaskId;
+use swarm_model::id::{NodeId, TaskId};
+use swarm_model::meta::Term;
 use swarm_model::view::View;
 use swarm_node::api::backend::Backend;
 use swarm_raft::Status;
@@ -48,7 +49,7 @@ impl Observer {
         for number in world.take_replaced() {
             self.progress.forget(number);
         }
-        let mut leader = None;
+        let mut leader: Option<(Term, u32, BTreeSet<NodeId>)> = None;
         for (number, up) in world.up() {
             let status = up.node.core().consensus.status_now();
             if status.is_leader() {
@@ -56,7 +57,7 @@ impl Observer {
                     world.note(&format!("n{number} leads in term {}", status.term.0));
                     world.count("check: leaders of terms");
                 }
-                leader = leader.max(Some((status.term, number)));
+                leader = leader.max(Some((status.term, number, status.voters.clone())));
             }
             // Before its first turn consensus has nothing to say; with a broken disk it shows a term
             // that it could not keep and therefore told nobody.
@@ -66,7 +67,8 @@ impl Observer {
             self.look_at_view(world, number, up.node.view())?;
         }
         world.count("check: looks");
-        self.look_at_tasks(world, leader.map(|(_, number)| number))
+        let leader = leader.filter(|(_, number, voters)| has_majority(world, *number, voters));
+        self.look_at_tasks(world, leader.map(|(_, number, _)| number))
     }
 
     fn look_at_view(&mut self, world: &World, number: u32, view: Arc<View>) -> Result<(), String> {
@@ -107,6 +109,15 @@ impl Observer {
         }
         self.slots.see(world.clock.millis(), &running)
     }
+}
+
+/// Whether `leader` reaches enough voters to agree with them on what is to be stopped.
+fn has_majority(world: &World, leader: u32, voters: &BTreeSet<NodeId>) -> bool {
+    let up = world.up().into_iter();
+    let reached = up.filter(|(number, up)| {
+        voters.contains(&up.node.core().id) && world.connected(leader, *number)
+    });
+    reached.count() * 2 > voters.len()
 }
 
 fn seen(up: &Up, status: &Status) -> Seen {

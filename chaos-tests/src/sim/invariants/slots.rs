@@ -1,5 +1,5 @@
 //! O: at most one task a slot runs among nodes that the leader can reach, but for the moment that it
-//! takes to tell the older one to stop.
+//! takes to tell the older one to stop. Without a majority no leader can tell anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
