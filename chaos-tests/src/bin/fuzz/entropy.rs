@@ -8,6 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static STATE: AtomicU64 = AtomicU64::new(0x5eed);
 
+/// Does something that the run must not notice, as showing the log: what it draws, and the hash maps
+/// that it makes, move nothing of what the run draws.
+///
+/// # Errors
+/// When there is no thread to do it in.
+pub(crate) fn apart(act: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let before = STATE.load(Ordering::Relaxed);
+    let done = std::thread::Builder::new().spawn(act)?.join();
+    STATE.store(before, Ordering::Relaxed);
+    done.map_err(|_panic| std::io::Error::other("the thread ended early"))
+}
+
 /// The system call's stand-in: the same bytes in each run (SplitMix64, Steele et al. 2014).
 ///
 /// # Safety

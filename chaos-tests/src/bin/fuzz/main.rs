@@ -96,7 +96,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
 }
 
 fn one(seed: u64, args: &Args) -> anyhow::Result<bool> {
-    log();
+    log()?;
     let report = match &args.scenario {
         None => sim::random(seed),
         Some(name) => sim::scenario(name, seed)
@@ -134,10 +134,13 @@ fn show(report: &Report) {
 }
 
 /// The product's own log, at simulated time.
-fn log() {
-    let Ok(filter) = std::env::var("SWARM_SIM_LOG") else { return };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    builder.with_timer(Simulated).with_target(false).init();
+fn log() -> anyhow::Result<()> {
+    let Ok(filter) = std::env::var("SWARM_SIM_LOG") else { return Ok(()) };
+    let show = move || {
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+        builder.with_timer(Simulated).with_target(false).init();
+    };
+    entropy::apart(show).context("show the log")
 }
 
 /// Shows tokio's clock.
