@@ -80,11 +80,12 @@ impl Mesh {
         let MeshConfig { listen, identity, members, handler, tasks, clock } = config;
         let clock = WallClock(clock);
         let credentials = Credentials::new(&identity, &clock)?;
-        let endpoint = endpoint::bind(listen, identity.key(), credentials.accept.clone())?;
+        let (endpoint, port) = endpoint::bind(listen, identity.key(), credentials.accept.clone())?;
         let shared = Arc::new(Shared {
             me: identity.node_id(),
             cluster_id: identity.cluster_id(),
             endpoint,
+            port,
             clock,
             members,
             handler,
@@ -125,13 +126,19 @@ impl Mesh {
         Ok(())
     }
 
-    /// Closes all connections, tells the peers, and stops accepting.
+    /// Closes all connections, tells the peers, stops accepting, and gives the port back.
     pub async fn close(&self) {
         self.shared.closing.cancel();
         self.shared.endpoint.close(codes::SHUTDOWN, b"the node stops");
         let idle = self.shared.endpoint.wait_idle();
         if tokio::time::timeout(limits::CLOSE_DEADLINE, idle).await.is_err() {
             tracing::debug!("some peers may not have heard that this node stops");
+        }
+        let releasing = endpoint::release(&self.shared.endpoint, &self.shared.port);
+        match tokio::time::timeout(limits::CLOSE_DEADLINE, releasing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the port is not given back at once"),
+            Err(_elapsed) => tracing::warn!("the port is not given back at once"),
         }
     }
 }

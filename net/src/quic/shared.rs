@@ -8,6 +8,7 @@ use quinn::Endpoint;
 use swarm_model::id::{ClusterId, NodeId};
 use tokio_util::sync::CancellationToken;
 
+use super::endpoint::Port;
 use super::inbound::Inbound;
 use super::pool::Pool;
 use super::tls::{Credentials, WallClock};
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) cluster_id: ClusterId,
     pub(crate) endpoint: Endpoint,
+    pub(crate) port: Port,
     pub(crate) clock: WallClock,
     pub(crate) members: Arc<dyn Members>,
     pub(crate) handler: Arc<dyn Handler>,

@@ -164,3 +164,15 @@ async fn a_closed_mesh_tells_its_peers_and_frees_its_port() {
     let own = right.mesh.call(left.id, Method::Propose, BODY, LONG).await;
     assert!(own.is_err(), "{own:?}");
 }
+
+#[tokio::test]
+async fn a_closed_mesh_has_given_its_port_back_whatever_lingers_on_it() {
+    let (left, right) = two();
+    let silent = std::net::UdpSocket::bind(any_port()).expect("a port");
+    left.mesh.set_address(right.id, silent.local_addr().expect("bound"));
+    let called = left.mesh.call(right.id, Method::Propose, BODY, Duration::from_millis(50)).await;
+    // The dial goes on, and would outlive the endpoint by three long guesses of a round trip.
+    called.expect_err("nobody answers there");
+    left.mesh.close().await;
+    std::net::UdpSocket::bind(left.addr).expect("the port is free");
+}
