@@ -266,13 +266,17 @@ pub(crate) async fn roles(pair: Pair) {
 }
 
 pub(crate) async fn removal(pair: Pair) {
+    pair.caller_members.set_epoch(Epoch::FIRST);
+    pair.members.set_epoch(Epoch::FIRST);
     let mut stream = pair.open().await;
     pair.members.set(pair.caller_id, Membership::Removed);
     pair.callee.disconnect(pair.caller_id);
     let cut = timeout(LONG, stream.recv()).await.expect("at once");
     assert!(cut.is_err(), "{cut:?}");
     match pair.call(Method::Propose, b"x").await {
-        Err(CallError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Removed),
+        Err(CallError::Refused(refusal)) => {
+            assert_eq!(refusal.removed_in(), Some(Epoch::FIRST));
+        }
         other => panic!("{other:?}"),
     }
     let callee = pair.callee.call(pair.caller_id, Method::Propose, Bytes::new(), LONG).await;
@@ -313,12 +317,28 @@ pub(crate) async fn left_out(pair: Pair) {
     assert_eq!((met.node, met.epoch, met.left_out), (pair.caller_id, newer, true));
 }
 
+pub(crate) async fn rivals(pair: Pair) {
+    let (ours, theirs) = (Epoch::FIRST.next(7), Epoch::FIRST.next(8));
+    pair.caller_members.set_epoch(ours);
+    pair.caller_members.set(pair.callee_id, Membership::Removed);
+    pair.members.set_epoch(theirs);
+    pair.members.set(pair.caller_id, Membership::Removed);
+    let addr = pair.caller.address(pair.callee_id).expect("it was told");
+    pair.caller.knock(pair.callee_id, addr);
+    let met = pair.caller_members.foreign().await;
+    assert_eq!((met.node, met.epoch, met.left_out), (pair.callee_id, theirs, true));
+}
+
 pub(crate) async fn left_out_caller(pair: Pair) {
     let newer = Epoch::FIRST.next(7);
     pair.caller_members.set_epoch(Epoch::FIRST);
     pair.members.set_epoch(newer);
     pair.members.set(pair.caller_id, Membership::Removed);
-    assert!(pair.call(Method::RaftVote, b"x").await.is_err());
+    // Who was left out of another epoch must not take it for a removal from its own.
+    match pair.call(Method::RaftVote, b"x").await {
+        Err(CallError::Refused(refusal)) => assert_eq!(refusal.removed_in(), Some(newer)),
+        other => assert!(matches!(other, Err(CallError::Unreachable { .. })), "{other:?}"),
+    }
     let met = pair.caller_members.foreign().await;
     assert_eq!((met.node, met.epoch, met.left_out), (pair.callee_id, newer, true));
 }
@@ -356,6 +376,7 @@ macro_rules! conformance {
             nodes_of_different_epochs_do_not_talk_and_the_older_one_hears_of_it: epochs,
             a_node_that_was_left_out_hears_a_knock: left_out,
             a_node_that_was_left_out_is_told_when_it_calls: left_out_caller,
+            rivals_that_left_each_other_out_hear_of_it_by_a_knock: rivals,
             datagrams_arrive_with_their_sender: datagrams,
             calls_to_unknown_nodes_say_so: unknown_nodes,
         }

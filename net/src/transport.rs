@@ -68,7 +68,8 @@ pub trait Members: Send + Sync + 'static {
         None
     }
 
-    /// A node of a newer or a rival epoch showed itself; whether to believe it is decided there.
+    /// A node of a newer or a rival epoch showed itself, or one of ours that counts us among the removed;
+    /// whether to believe it is decided there.
     fn met(&self, other: Foreign) {
         tracing::debug!(peer = %other.node, epoch = %other.epoch, "met another epoch");
     }

@@ -78,7 +78,7 @@ pub(crate) fn admit(shared: &Shared, connection: &Connection) -> Result<(Lane, G
     }
     admission::admit(&*shared.members, certificate.node_id, certificate.role).map_err(
         |refusal| Rejection {
-            farewell: shared.members.epoch().map(|ours| epochs::farewell(ours, true)),
+            farewell: Some(epochs::removal(shared)),
             ..reject(codes::REMOVED, refusal)
         },
     )?;

@@ -4,7 +4,8 @@
 
 use quinn::{ConnectionError, VarInt};
 
-use crate::rpc::{Refusal, RefusalCode};
+use super::epochs;
+use crate::rpc::Refusal;
 use crate::transport::CallError;
 
 /// Nothing is wrong: the connection is not needed any more.
@@ -29,8 +30,9 @@ pub(crate) const OTHER_EPOCH: VarInt = VarInt::from_u32(6);
 pub(crate) fn connection_fault(error: &ConnectionError) -> CallError {
     match error {
         ConnectionError::ApplicationClosed(close) if close.error_code == REMOVED => {
+            let epoch = epochs::read_farewell(&close.reason).map(|(epoch, _left_out)| epoch);
             let reason = "this node was removed from the cluster";
-            CallError::Refused(Refusal::new(RefusalCode::Removed, reason))
+            CallError::Refused(Refusal::removed(reason, epoch))
         }
         other => {
             tracing::trace!(error = %other, "connection lost");

@@ -27,6 +27,12 @@ pub(super) fn farewell(ours: Epoch, left_out: bool) -> Vec<u8> {
     [MARK, &ours.to_bytes(), &[u8::from(left_out)]].concat()
 }
 
+/// The last words to a node that was removed: without the epoch it would not know from what.
+pub(super) fn removal(shared: &Shared) -> Vec<u8> {
+    let ours = shared.members.epoch();
+    ours.map_or_else(|| b"removed from the cluster".to_vec(), |ours| farewell(ours, true))
+}
+
 pub(crate) fn read_farewell(words: &[u8]) -> Option<(Epoch, bool)> {
     let (epoch, left_out) = words.strip_prefix(MARK)?.split_first_chunk::<16>()?;
     let left_out = match left_out {
@@ -80,12 +86,14 @@ pub(super) fn heed(shared: &Shared, node: NodeId, role: Role, error: &Connection
         return;
     }
     let Some((epoch, left_out)) = read_farewell(&close.reason) else { return };
-    let Some(ours) = shared.members.epoch() else { return };
-    match ours.meet(epoch) {
-        Encounter::Newer | Encounter::Rival => {
-            shared.members.met(Foreign { node, role, epoch, left_out });
-        }
-        Encounter::Same | Encounter::Older => {}
+    let matters = match shared.members.epoch().map(|ours| ours.meet(epoch)) {
+        Some(Encounter::Newer | Encounter::Rival) => true,
+        // A node that forgot its replica may not know that it does not belong here.
+        Some(Encounter::Same) | None => left_out,
+        Some(Encounter::Older) => false,
+    };
+    if matters {
+        shared.members.met(Foreign { node, role, epoch, left_out });
     }
 }
 
@@ -96,9 +104,15 @@ pub(super) async fn knock(shared: &Shared, node: NodeId, addr: SocketAddr) {
         let dialed = shared.endpoint.connect_with(config, addr, &server_name(node));
         let connection = dialed.map_err(|error| error.to_string())?.await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let mut greeting = connection.accept_uni().await.map_err(|error| error.to_string())?;
-        let hello = greeting.read_to_end(limits::HELLO_SIZE).await;
-        let hello = hello.map_err(|error| error.to_string())?;
+        // One that left us out in its turn does not let us in: it is a rival, or ahead of us.
+        let turned_away = |error: &ConnectionError| {
+            heed_dialed(shared, node, &connection, error);
+            error.to_string()
+        };
+        let mut greeting = connection.accept_uni().await.map_err(|error| turned_away(&error))?;
+        let hello = greeting.read_to_end(limits::HELLO_SIZE).await.map_err(|error| {
+            connection.close_reason().map_or_else(|| error.to_string(), |why| turned_away(&why))
+        })?;
         let hello: Hello = frame::decode(&hello).map_err(|error| error.to_string())?;
         let compared = compare(shared, node, &connection, hello.epoch);
         connection.close(codes::DONE, b"");

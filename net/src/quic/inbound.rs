@@ -56,9 +56,9 @@ impl Inbound {
     }
 
     /// Closes all connections of a node that was removed from the cluster.
-    pub(crate) fn cut(&self, node: NodeId) {
+    pub(crate) fn cut(&self, node: NodeId, words: &[u8]) {
         for connection in self.lock().remove(&node).unwrap_or_default().connections {
-            connection.close(codes::REMOVED, b"removed from the cluster");
+            connection.close(codes::REMOVED, words);
         }
     }
 }

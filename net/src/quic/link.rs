@@ -159,7 +159,7 @@ impl Link {
         };
         let connection = match dialed {
             Ok(Ok(connection)) if self.removed(&shared) => {
-                connection.close(codes::REMOVED, b"removed from the cluster");
+                connection.close(codes::REMOVED, &epochs::removal(&shared));
                 return self.down(CallError::PeerRemoved { node: self.node });
             }
             Ok(Ok(connection)) => connection,
@@ -292,9 +292,9 @@ impl Link {
     }
 
     /// Closes the connection: the peer was removed.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn cut(&self, words: &[u8]) {
         if let Some(connection) = self.live() {
-            connection.close(codes::REMOVED, b"removed from the cluster");
+            connection.close(codes::REMOVED, words);
             self.lost(&connection);
         }
     }

@@ -191,8 +191,9 @@ impl Transport for Mesh {
     }
 
     fn disconnect(&self, node: NodeId) {
-        self.shared.pool.cut(node);
-        self.shared.inbound.cut(node);
+        let words = epochs::removal(&self.shared);
+        self.shared.pool.cut(node, &words);
+        self.shared.inbound.cut(node, &words);
         self.shared.addresses.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
     }
 

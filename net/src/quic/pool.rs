@@ -55,9 +55,9 @@ impl Pool {
     }
 
     /// Closes and forgets the links to a node that was removed from the cluster.
-    pub(crate) fn cut(&self, node: NodeId) {
+    pub(crate) fn cut(&self, node: NodeId, words: &[u8]) {
         for link in self.of(node) {
-            link.cut();
+            link.cut(words);
         }
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
         links.retain(|(known, _lane), _link| *known != node);

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::admit::Guest;
 use super::framed::{FrameReader, FrameWriter};
 use super::shared::Shared;
-use super::{codes, expiry, limits};
+use super::{codes, epochs, expiry, limits};
 use crate::frame::{self, FrameError};
 use crate::rpc::wire::{RequestHead, Status};
 use crate::rpc::{Kind, Lane, Method, Refusal, RefusalCode, admission};
@@ -33,7 +33,7 @@ pub(crate) fn current_peer(
     match admission::admit(&*shared.members, node_id, certified) {
         Ok(role) => Ok(Some(Peer { node_id, role, addr: connection.remote_address() })),
         Err(refusal) => {
-            connection.close(codes::REMOVED, refusal.message.as_bytes());
+            connection.close(codes::REMOVED, &epochs::removal(shared));
             Err(refusal)
         }
     }

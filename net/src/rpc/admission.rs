@@ -16,9 +16,9 @@ pub(crate) fn admit(members: &dyn Members, node: NodeId, certified: Role) -> Res
     match members.membership(node) {
         Membership::Member(role) => Ok(role),
         Membership::Unknown => Ok(certified),
-        Membership::Removed => Err(Refusal::new(
-            RefusalCode::Removed,
+        Membership::Removed => Err(Refusal::removed(
             format!("node {node} was removed from the cluster"),
+            members.epoch(),
         )),
     }
 }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use swarm_model::epoch::Epoch;
 
 /// Why a call was refused, for the caller's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefusalCode {
     /// The caller's role may not make this call.
     NotAllowed,
-    /// The caller was removed from the cluster, says the callee.
+    /// The caller was removed from the cluster, says the callee; the detail tells in which epoch of it.
     Removed,
     /// The callee does not know the method, or not on this lane or in this shape.
     UnknownMethod,
@@ -66,5 +67,35 @@ impl Refusal {
     pub fn with_detail(mut self, detail: Bytes) -> Self {
         self.detail = detail;
         self
+    }
+
+    /// The refusal of a caller that was removed from the cluster; `epoch` is the callee's.
+    pub fn removed(message: impl Into<String>, epoch: Option<Epoch>) -> Self {
+        let detail = epoch.map(|epoch| Bytes::copy_from_slice(&epoch.to_bytes()));
+        Self::new(RefusalCode::Removed, message).with_detail(detail.unwrap_or_default())
+    }
+
+    /// The epoch in which the caller is among the removed, if that is why it was refused. One that was
+    /// left out of another epoch than its own was not removed from its own.
+    pub fn removed_in(&self) -> Option<Epoch> {
+        let detail = || <[u8; 16]>::try_from(&*self.detail).ok();
+        (self.code == RefusalCode::Removed).then(detail).flatten().map(Epoch::from_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_tells_its_epoch_and_nothing_else_does() {
+        let epoch = Epoch { number: 2, mark: 3 };
+        let removed = |epoch| Refusal::removed("removed", epoch);
+        assert_eq!(removed(Some(epoch)).removed_in(), Some(epoch));
+        assert_eq!(removed(None).removed_in(), None);
+        let cut = removed(Some(epoch)).with_detail(Bytes::from_static(b"short"));
+        assert_eq!(cut.removed_in(), None);
+        let busy = Refusal { code: RefusalCode::Busy, ..removed(Some(epoch)) };
+        assert_eq!(busy.removed_in(), None);
     }
 }

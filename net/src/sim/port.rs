@@ -91,14 +91,16 @@ impl Inner {
 
     /// Nodes of different epochs do not talk: whoever is behind hears of it.
     fn compare_epochs(&self, me: &Slot, to: NodeId, slot: &Slot) -> Result<(), String> {
-        let (Some(ours), Some(theirs)) = (me.members.epoch(), slot.members.epoch()) else {
+        let Some(theirs) = slot.members.epoch() else { return Ok(()) };
+        let removed = |by: &Slot, node| by.members.membership(node) == Membership::Removed;
+        let (here, there) = (self.me, to);
+        let Some(ours) = me.members.epoch().filter(|ours| *ours != theirs) else {
+            if removed(slot, here) {
+                let role = slot.role;
+                me.members.met(Foreign { node: there, role, epoch: theirs, left_out: true });
+            }
             return Ok(());
         };
-        let removed = |by: &Slot, node| by.members.membership(node) == Membership::Removed;
-        if ours == theirs {
-            return Ok(());
-        }
-        let (here, there) = (self.me, to);
         if theirs.meet(ours) != Encounter::Older {
             let left_out = removed(me, there);
             slot.members.met(Foreign { node: here, role: me.role, epoch: ours, left_out });
