@@ -112,6 +112,9 @@ pub(crate) enum Command {
     Join(Box<commands::join::Join>),
     JoinToken(commands::join_token::JoinToken),
     Leave(commands::leave::Leave),
+    Recover(commands::recover::Recover),
+    #[command(subcommand)]
+    Backup(commands::backup::Backup),
     #[command(subcommand)]
     Node(commands::node::Node),
     #[command(subcommand)]

@@ -37,7 +37,7 @@ use crate::router::Router;
 use crate::runtime::Registry;
 use crate::session::MeshSessions;
 use crate::work::Work;
-use crate::{boot, greet, leader, quarantine, readmit, upkeep};
+use crate::{boot, epoch, greet, leader, quarantine, readmit, upkeep};
 
 /// How long the first node may take to become the leader of itself.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(10);
@@ -115,11 +115,8 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     for (node, addr) in &parts.peers {
         parts.transport.set_address(*node, *addr);
     }
-    let dir = parts.data_dir.clone();
-    let files = move || Ok((boot::draw(&dir)?, quarantine::read(&dir)?));
-    let (boot, quarantine) = parts.work.run(files).await.map_err(AssemblyError::Config)?;
+    let Notes { boot, quarantine, fence } = notes(&mut parts).await?;
     let incarnation = Incarnation::of_boot(boot, low_bits(parts.ids.draw()));
-    let gate = Gate::shut_at_first();
     let gossip = start_gossip(&parts, incarnation);
     let Store { log, vote, meta, snapshots, agent_tasks, fault, .. } = parts.store;
     let consensus = Consensus::start(Options {
@@ -131,7 +128,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         tasks: parts.tasks.clone(),
         inline_io: parts.work == Work::Inline,
         seed: parts.seed,
-        gate,
+        gate: Gate::shut_at_first(),
     })
     .await?;
     let news = consensus.news();
@@ -149,6 +146,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         ids: Mutex::new(parts.ids),
         feed: Mutex::new(Feed::starting_after(consensus.view().revision)),
         consensus,
+        members: parts.members,
         transport: parts.transport,
         gossip,
         keys: parts.keys,
@@ -160,24 +158,57 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         dismissed: CancellationToken::new(),
         broken_disk: cancelled_by(&fault),
         disk_fault: fault,
-        quarantine: watch::Sender::new(quarantine.as_ref().map(|it| it.reason.clone())),
+        quarantine: watch::Sender::new(fence.clone().or(quarantine.as_ref().map(reason_of))),
+        fence,
+        rival: watch::Sender::default(),
+        order: Mutex::default(),
         born_again: CancellationToken::new(),
         lives: greet::Lives::default(),
     });
-    parts.router.serve(&core);
     core.tasks.spawn("event feed", feed(core.clone(), news));
+    if core.fence.is_some() {
+        // What it holds can be read, and it can leave. It calls nobody and answers nobody.
+        return Ok(Node::new(core));
+    }
+    parts.router.serve(&core);
     core.tasks.spawn("leader", leader::run(core.clone()));
     core.tasks.spawn("upkeep", upkeep::run(core.clone()));
-    let alone = parts.peers.is_empty();
-    begin_part(&core, parts.peers, quarantine.clone());
-    if let Some(bootstrap) = &parts.config.bootstrap
-        && alone
-        && quarantine.is_none()
-    {
-        found_cluster(&core, bootstrap).await?;
+    core.tasks.spawn("epoch", epoch::run(core.clone()));
+    let founds = parts.peers.is_empty() && quarantine.is_none();
+    begin_part(&core, parts.peers, quarantine);
+    if let Some(bootstrap) = parts.config.bootstrap.filter(|_| founds) {
+        found_cluster(&core, &bootstrap).await?;
     }
     start_agent(&core, agent_tasks, parts.runtimes).await?;
     Ok(Node::new(core))
+}
+
+fn reason_of(quarantine: &Quarantine) -> String {
+    quarantine.reason.clone()
+}
+
+/// What the data directory says of the lives before.
+struct Notes {
+    boot: u64,
+    quarantine: Option<Quarantine>,
+    fence: Option<String>,
+}
+
+/// Reads the notes, and has the parts know what they must before anybody speaks: the epoch, and that a
+/// fenced node has no peers.
+async fn notes(parts: &mut Parts) -> Result<Notes, ConfigError> {
+    let dir = parts.data_dir.clone();
+    let files = move || {
+        Ok((boot::draw(&dir)?, quarantine::read(&dir)?, epoch::last(&dir)?, epoch::fence(&dir)?))
+    };
+    let (boot, quarantine, noted, fence) = parts.work.run(files).await?;
+    if let Some(noted) = noted {
+        parts.members.note_epoch(noted);
+    }
+    if fence.is_some() {
+        parts.peers.clear();
+    }
+    Ok(Notes { boot, quarantine, fence: fence.map(|fence| fence.reason()) })
 }
 
 /// Watches the room on the disk; a simulation must not depend on that of this machine.

@@ -24,6 +24,8 @@ use crate::greet::Lives;
 use crate::keys::KeyRing;
 use crate::leader::Leadership;
 use crate::logs::LogStore;
+use crate::members::ReplicaMembers;
+use crate::recover::Order;
 use crate::work::Work;
 
 /// A source of ids that many may draw from.
@@ -51,6 +53,8 @@ pub struct Core {
     pub ids: Ids,
     /// Agreement.
     pub consensus: Consensus,
+    /// Members and epoch as the transport asks for them.
+    pub(crate) members: Arc<ReplicaMembers>,
     /// The way to other nodes.
     pub transport: Arc<dyn Transport>,
     /// Hints about other nodes.
@@ -81,6 +85,12 @@ pub struct Core {
     pub quarantine: watch::Sender<Option<String>>,
     /// Set when this life of the node has to end and the next one to begin at once.
     pub born_again: CancellationToken,
+    /// Why this node takes no part in anything any more: [`crate::epoch`].
+    pub fence: Option<String>,
+    /// The other cluster that a second recovery made of this one, once it was met, and when it last was.
+    pub(crate) rival: watch::Sender<Option<(Timestamp, String)>>,
+    /// What the next life begins with, if a person decided to go on without a majority.
+    pub(crate) order: Mutex<Option<Order>>,
     /// The newest lives of other nodes that greeted this one.
     pub(crate) lives: Lives,
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use swarm_model::clock::Clock;
@@ -21,11 +21,13 @@ use crate::api;
 use crate::assembly::{AssemblyError, Parts, assemble};
 use crate::clock::{RandomIds, SystemClock};
 use crate::config::{self, ConfigError, NodeConfig};
+use crate::epoch;
 use crate::keys::{KeyError, KeyRing};
 use crate::logs::{self, LogStore};
 use crate::members::ReplicaMembers;
 use crate::node::Node;
 use crate::quarantine::{self, OpenError, RealHome};
+use crate::recover::{self, Order};
 use crate::router::Router;
 use crate::runtime::process::{ProcessConfig, ProcessRuntime};
 use crate::runtime::{Registry, TaskRuntime};
@@ -87,6 +89,9 @@ pub enum DaemonError {
     /// The next life begins at once: on an empty replica, or under another start's number.
     #[error("the node begins anew")]
     BornAgain,
+    /// The next life begins without a majority: a person decided so.
+    #[error("the node goes on alone")]
+    Recovering(Order),
     /// Agreement stopped under way: the disk failed.
     #[error("the node had to stop: {reason}")]
     Fault {
@@ -140,11 +145,21 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
     if identity.node_id() != config.node_id || identity.cluster_id() != config.cluster_id {
         return Err(DaemonError::MixedUp { dir });
     }
+    if epoch::fence(&dir)?.is_some() {
+        end_tasks(&dir).await;
+    }
     let tasks = TaskGroup::new();
     let ended = serve(&dir, config, identity, &tasks, stop).await;
     // A life that failed to start must not keep the port and the tables from the next one.
     for task in tasks.shutdown(SHUTDOWN).await {
         tracing::warn!(task, "did not end in time");
+    }
+    if let Err(DaemonError::Recovering(order)) = &ended {
+        if let Err(error) = recover::perform(&dir, order) {
+            // The replica is as it was: so is the next life.
+            tracing::error!(error = &error as &dyn std::error::Error, "not recovered");
+        }
+        return Err(DaemonError::BornAgain);
     }
     if matches!(ended, Ok(Ended::Left)) {
         end_tasks(&dir).await;
@@ -176,7 +191,7 @@ async fn serve(
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(Ended::Stopped),
         () = core.dismissed.cancelled() => Ok(Ended::Left),
-        () = core.born_again.cancelled() => Err(DaemonError::BornAgain),
+        () = core.born_again.cancelled() => Err(reborn(&core)),
         () = core.broken_disk.cancelled() => Err(DaemonError::Fault {
             reason: core.disk_fault.check().err().map(|e| e.to_string()).unwrap_or_default(),
         }),
@@ -191,6 +206,12 @@ async fn serve(
     mesh.close().await;
     drop(fs::remove_file(&pid_file));
     ended
+}
+
+/// What the next life begins with.
+fn reborn(core: &crate::core::Core) -> DaemonError {
+    let order = core.order.lock().unwrap_or_else(PoisonError::into_inner).take();
+    order.map_or(DaemonError::BornAgain, DaemonError::Recovering)
 }
 
 async fn start(

@@ -23,7 +23,7 @@ use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::ManagerKeys;
 use crate::leave::Farewell;
 use crate::logs::{LogLimits, LogQuery};
-use crate::{agent, api, logs, propose, runtime};
+use crate::{agent, api, backup, epoch, greet, logs, propose, quarantine, readmit, runtime};
 
 /// The decoders of this crate.
 pub const TARGETS: &[Target] = &[
@@ -55,6 +55,16 @@ pub const TARGETS: &[Target] = &[
     }),
     propose::fuzz::FORWARD,
     propose::fuzz::ANSWER,
+    greet::fuzz::GREETING,
+    greet::fuzz::MEMORY,
+    readmit::fuzz::ASK,
+    readmit::fuzz::GRANT,
+    quarantine::fuzz::MARKER,
+    epoch::fuzz::EPOCH,
+    epoch::fuzz::FENCE,
+    backup::envelope::fuzz::FILE,
+    backup::envelope::fuzz::HEAD,
+    backup::fuzz::ARCHIVE,
     agent::RECORD,
     Target::new("node.log-query", message::<(Vec<TaskId>, LogQuery)>, || {
         let query = LogQuery { tail: Some(5), follow: true, ..LogQuery::default() };
@@ -84,6 +94,7 @@ pub const TARGETS: &[Target] = &[
     api::fuzz::SERVICE,
     api::fuzz::CONFIG,
     api::fuzz::OTHERS,
+    api::fuzz::RECOVERY,
     api::fuzz::FILTERS,
 ];
 

@@ -201,6 +201,24 @@ pub(crate) async fn watch_for_a_double(core: Arc<Core>) {
     quarantine::supersede(&core, &reason).await;
 }
 
+pub(crate) mod fuzz {
+    use swarm_model::fuzz::Target;
+    use swarm_net::fuzz::message;
+
+    use super::{Greeting, Incarnation, Memory, Revision, Term, frame};
+
+    /// What a node says first.
+    pub(crate) const GREETING: Target = Target::new("node.greeting", message::<Greeting>, || {
+        vec![frame::encode(&Greeting { incarnation: Incarnation::of_boot(7, 1) }).to_vec()]
+    });
+    /// What it hears.
+    pub(crate) const MEMORY: Target =
+        Target::new("node.greeting-answer", message::<Memory>, || {
+            let had = Some((Term(3), Revision(40)));
+            vec![frame::encode(&Memory { life: Some(Incarnation::of_boot(7, 1)), had }).to_vec()]
+        });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

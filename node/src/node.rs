@@ -28,11 +28,11 @@ use crate::api::backend::{
     Applied, Backend, Consensus, Facts, LogsError, ProposeError, ReadError, TaskLine,
 };
 use crate::api::local_logs;
-use crate::api::types::TokenRequest;
+use crate::api::types::{RecoveryReport, TokenRequest};
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 use crate::logs::LogQuery;
-use crate::{leave, propose, remote_logs};
+use crate::{epoch, leave, propose, recovery, remote_logs};
 
 /// How long the leader may take to tell how far the others are.
 const LAG_DEADLINE: Duration = Duration::from_secs(1);
@@ -73,6 +73,7 @@ impl Backend for Node {
             data_dir: core.data_dir.clone(),
             certificate_expires_at: identity.expires_at(),
             cgroup: cgroup_kind().to_owned(),
+            rival: epoch::rival(core),
             disk_bytes_written: bytes_written(),
             started_at: core.started_at,
         }
@@ -209,6 +210,18 @@ impl Backend for Node {
 
     fn leave(&self, caller: Actor, force: bool) -> BoxFuture<'_, Result<(), ProposeError>> {
         async move { leave::leave(&self.core, caller, force).await }.boxed()
+    }
+
+    fn recovery(&self) -> Result<RecoveryReport, ProposeError> {
+        recovery::report(&self.core)
+    }
+
+    fn recover(&self, lost: BTreeSet<NodeId>) -> Result<(), ProposeError> {
+        recovery::order(&self.core, lost)
+    }
+
+    fn backup(&self, stale: bool) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>> {
+        recovery::backup(&self.core, stale).boxed()
     }
 
     fn logs(

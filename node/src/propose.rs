@@ -83,6 +83,9 @@ pub(crate) async fn propose_within(
     op: Op,
     patience: Duration,
 ) -> Result<Applied, ProposeError> {
+    if let Some(reason) = &core.fence {
+        return Err(ProposeError::Unavailable { reason: reason.clone() });
+    }
     let started = Instant::now();
     let mut unsure = false;
     let forward = Forward { actor, request, op };

@@ -247,6 +247,23 @@ fn replace(dir: &Path, home: &dyn Home) -> Result<(), OpenError> {
     Ok(())
 }
 
+pub(crate) mod fuzz {
+    use swarm_model::fuzz::Target;
+    use swarm_model::meta::{Revision, Term};
+
+    use super::{Quarantine, Readmission, Step};
+    use crate::fuzz::{json, text};
+
+    /// The marker on the disk.
+    pub(crate) const MARKER: Target =
+        Target::new("node.quarantine-file", json::<Quarantine>, || {
+            let granted = Readmission { term: Term(3), record: Revision(40) };
+            let steps = [Step::Found, Step::Emptied, Step::Granted(granted), Step::Superseded];
+            let reason = || "the log is damaged".to_owned();
+            steps.map(|step| text(&Quarantine { reason: reason(), step })).to_vec()
+        });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -266,3 +266,22 @@ fn elsewhere(core: &Core, asker: NodeId) -> Refusal {
         ),
     }
 }
+
+pub(crate) mod fuzz {
+    use swarm_model::fuzz::Target;
+    use swarm_model::meta::{Revision, Term};
+    use swarm_net::fuzz::message;
+
+    use super::{Ask, Grant, Incarnation, Readmission, frame};
+
+    /// What a node asks that lost its replica.
+    pub(crate) const ASK: Target = Target::new("node.readmit", message::<Ask>, || {
+        let reason = "the log is damaged".to_owned();
+        vec![frame::encode(&Ask { incarnation: Incarnation::of_boot(7, 1), reason }).to_vec()]
+    });
+    /// What it is granted.
+    pub(crate) const GRANT: Target = Target::new("node.readmit-grant", message::<Grant>, || {
+        let grounds = Readmission { term: Term(3), record: Revision(40) };
+        vec![frame::encode(&Grant { grounds, boot: 6 }).to_vec()]
+    });
+}

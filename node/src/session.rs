@@ -7,13 +7,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use swarm_model::id::NodeId;
 use swarm_net::frame;
-use swarm_net::rpc::{Method, RefusalCode};
+use swarm_net::rpc::Method;
 use swarm_net::transport::{CallError, MessageStream};
 
 use crate::agent::session::OpenSession;
 use crate::core::Core;
 use crate::dispatch;
 use crate::dispatch::wire::Hello;
+use crate::epoch;
 
 /// How long the leader may take to admit a session.
 const OPEN_DEADLINE: Duration = Duration::from_secs(3);
@@ -46,7 +47,8 @@ impl OpenSession for MeshSessions {
                 let opened =
                     core.transport.open(leader, Method::Session, hello, OPEN_DEADLINE).await;
                 if let Err(CallError::Refused(refusal)) = &opened
-                    && refusal.code == RefusalCode::Removed
+                    && let Some(told) = refusal.removed_in()
+                    && epoch::dismisses(&core, told)
                 {
                     // The removal itself may never reach a node that was cut off at once.
                     tracing::warn!(peer = %leader, "this node was removed from the cluster");

@@ -341,7 +341,7 @@ fn next_step(error: &swarm_net::Error, redirected: bool) -> Next {
 }
 
 /// Somebody else's port is better found out before the cluster is asked.
-fn check_port(addr: SocketAddr) -> Result<(), SetupError> {
+pub(crate) fn check_port(addr: SocketAddr) -> Result<(), SetupError> {
     match UdpSocket::bind(addr) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

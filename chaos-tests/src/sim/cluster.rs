@@ -33,11 +33,12 @@ use swarm_node::logs::LogStore;
 use swarm_node::members::ReplicaMembers;
 use swarm_node::node::Node;
 use swarm_node::quarantine::{self, Home};
+use swarm_node::recover::{self, Order};
 use swarm_node::router::Router;
 use swarm_node::runtime::{MockRuntime, Registry, TaskRuntime};
 use swarm_node::setup::{self, InitOptions};
 use swarm_node::work::Work;
-use swarm_raft::Timing;
+use swarm_raft::{Replica, Tables, Timing};
 use swarm_state::store::disk::{Disk, MemDisk};
 use swarm_state::store::{self, LogOptions, Store, Table};
 use tempfile::TempDir;
@@ -381,6 +382,27 @@ impl Cluster {
         }
         machine.disk = copy.disk;
         self.world.replaced(number);
+        Ok(())
+    }
+
+    /// Makes a machine, whose daemon must be down, the only voter, without all other managers: what
+    /// `swarm recover` does.
+    ///
+    /// # Errors
+    /// When it cannot go on.
+    pub fn recover(&mut self, number: u32) -> anyhow::Result<()> {
+        let machine = self.machine(number)?;
+        let store = SimHome(machine.disk.clone()).open()?;
+        let Store { log, vote, meta, snapshots, .. } = store;
+        let tables = Tables { log, vote, meta, snapshots };
+        let replica = Replica::read(&tables)?;
+        let managers = replica.view().nodes.values();
+        let managers = managers.filter(|node| node.spec.role == Role::Manager);
+        let lost = managers.map(|node| node.id).filter(|id| *id != machine.id).collect();
+        let order = Order { lost, at: self.world.clock.now(), draw: self.seed };
+        let epoch = recover::perform_on(tables, machine.id, &order)?;
+        self.world.note(&format!("n{number} goes on as epoch {epoch}"));
+        self.world.count("fault: recovered");
         Ok(())
     }
 

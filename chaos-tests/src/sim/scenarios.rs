@@ -8,6 +8,7 @@ mod lanes;
 mod links;
 mod lost_replicas;
 mod reads;
+mod recovery;
 mod snapshots;
 
 use std::collections::BTreeSet;
@@ -48,7 +49,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 38] = [
+pub const ALL: [Scenario; 39] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -121,6 +122,11 @@ pub const ALL: [Scenario; 38] = [
         name: "killed-at-each-step-of-coming-back",
         shape: THREE,
         body: lost_replicas::killed_at_each_step,
+    },
+    Scenario {
+        name: "majority-lost-and-recovered",
+        shape: THREE_AND_TWO,
+        body: recovery::majority_lost,
     },
     Scenario { name: "its-voters-are-gone", shape: FIVE, body: lost_replicas::voters_gone },
 ];

@@ -18,5 +18,6 @@ mod lost_replica;
 mod lost_worker;
 mod no_quorum;
 mod partitions;
+mod recovery;
 mod restarts;
 mod support;

@@ -8,8 +8,8 @@ use swarm_model::cluster::ClusterSpec;
 use swarm_node::api::types::TokenAnswer;
 use swarm_node::setup::{InitOptions, Prepared};
 
-use super::join_token;
 use super::node_options::NodeOptions;
+use super::{join_token, recover};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::hosting::{addresses, backend, interfaces, serving};
@@ -25,10 +25,17 @@ use crate::parse::duration;
 #[command(after_help = "Examples:\n  \
     swarm init\n  \
     swarm init --advertise-addr eth0\n  \
-    swarm init --advertise-addr 127.0.0.1 --data-dir /tmp/a     # on this machine alone")]
+    swarm init --advertise-addr 127.0.0.1 --data-dir /tmp/a     # on this machine alone\n  \
+    swarm init --force-new-cluster                # the other managers are lost for good")]
 pub(crate) struct Init {
     #[command(flatten)]
     node: NodeOptions,
+    /// Go on with the stopped node of the data directory as the only manager, as `swarm recover` does
+    #[arg(long, conflicts_with_all = [
+        "advertise_addr", "listen_addr", "availability", "cert_expiry", "task_history_limit",
+        "snapshot_interval",
+    ])]
+    force_new_cluster: bool,
     /// Life of a node's certificate, at least 1h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "2160h")]
     cert_expiry: Duration,
@@ -51,6 +58,9 @@ impl Init {
     /// # Errors
     /// Why not; nothing is left of the attempt.
     pub(crate) async fn run(self, data_dir: &Path) -> Result<(), Failure> {
+        if self.force_new_cluster {
+            return self.force(data_dir).await;
+        }
         let machine = interfaces::list().unwrap_or_default();
         let (listen, advertise) =
             (self.node.listen_addr.as_ref(), self.node.advertise_addr.as_ref());
@@ -73,6 +83,21 @@ impl Init {
         }
         let (client, _daemon) = serving::in_background(data_dir, true).await?;
         announce(&client, &prepared).await
+    }
+}
+
+impl Init {
+    /// Founds the next epoch on what the stopped node holds.
+    async fn force(self, data_dir: &Path) -> Result<(), Failure> {
+        let report = backend::force(data_dir)?;
+        line(recover::text(&report).trim_end())?;
+        if self.node.foreground {
+            // Not as a new node's: whatever happens, the directory stays.
+            return backend::run_daemon(data_dir).await;
+        }
+        let client = recover::start(data_dir).await?;
+        let info = recover::leads(&client, &report, None).await?;
+        line(&recover::done(&report, &info))
     }
 }
 

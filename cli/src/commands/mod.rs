@@ -1,5 +1,6 @@
 //! The commands: one folder a noun, one file a verb.
 
+pub(crate) mod backup;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod daemon;
@@ -14,6 +15,7 @@ pub(crate) mod leave;
 pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod node_options;
+pub(crate) mod recover;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod tasks;
@@ -43,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Daemon(_) => true,
         Command::Init(command) => command.is_daemon(),
         Command::Join(command) => command.is_daemon(),
+        Command::Backup(command) => command.is_daemon(),
         _ => false,
     };
     let mut builder = if is_daemon {
@@ -72,6 +75,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Daemon(command) => Box::pin(command.run(&global.data_dir()?)).await,
         Command::Dev(command) => Box::pin(command.run()).await,
         Command::JoinToken(command) => command.run(&global.client()?).await,
+        Command::Recover(command) => Box::pin(command.run(global)).await,
+        Command::Backup(command) => Box::pin(command.run(global)).await,
         Command::Leave(command) => command.run(&global.client()?).await,
         Command::Node(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Service(command) => Box::pin(command.run(global)).await,

@@ -70,7 +70,7 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
         ("Cluster", info.cluster_id.short()),
         ("Quorum", format!("{quorum} ({} of {} voters)", status.voters_reachable, status.voters)),
         ("Leader", leader),
-        ("Term", format!("{}, revision {}", info.term, info.revision)),
+        ("Term", format!("{}, revision {}, epoch {}", info.term, info.revision, info.epoch)),
         ("Nodes", nodes(status)),
         ("Services", format!("{}, {} short", status.services, status.services_short.len())),
         ("This node", format!("{} {} ({})", info.node_id.short(), info.hostname, info.role)),
@@ -87,6 +87,10 @@ fn screen(status: &ClusterStatus, now: Timestamp) -> String {
     for (name, value) in facts {
         // Writing to a String cannot fail.
         let _infallible = writeln!(text, "{:<13}{value}", format!("{name}:"));
+    }
+    if let Some(rival) = &info.rival {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(text, "{:<13}{rival}", "Rival:");
     }
     for node in &status.quarantined {
         // Writing to a String cannot fail.
@@ -137,7 +141,7 @@ mod tests {
                 "NodeID": format!("{id}1"), "ClusterID": format!("{id}2"),
                 "NodeAddr": "10.0.0.1:2377", "Hostname": "alpha", "Role": "manager",
                 "DaemonPID": 1, "ControlAvailable": true, "Leader": format!("{id}1"), "Term": 3,
-                "Revision": 40, "Voter": true, "DataDir": "/d", "Version": "0.1.0",
+                "Revision": 40, "Epoch": 2, "Rival": "node 9", "Voter": true, "DataDir": "/d", "Version": "0.1.0",
                 "CertificateExpiresAt": "2026-01-04T00:00:00Z", "Cgroup": "none", "Managers": 1,
                 "Nodes": 2, "DiskBytesWritten": 1, "StartedAt": "2026-01-01T00:00:00Z"
             },
@@ -153,12 +157,13 @@ mod tests {
 Cluster:     000000000000
 Quorum:      yes (1 of 1 voters)
 Leader:      000000000000 alpha
-Term:        3, revision 40
+Term:        3, revision 40, epoch 2
 Nodes:       1 ready, 1 down, 2 unknown
 Services:    2, 1 short
 This node:   000000000000 alpha (manager)
 Certificate: ends in 3 days
 Disk writes: 2MiB a day, by the last hour
+Rival:       node 9
 
 REPLICA        HOSTNAME   VOTES   LAG
 000000000000   alpha      yes     0

@@ -4,12 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use swarm_model::clock::Clock as _;
 use swarm_model::id::IdSource as _;
 use swarm_model::runtime::Signal;
 use swarm_net::ca::JoinToken;
+use swarm_node::api::types::RecoveryReport;
+use swarm_node::backup::Backup;
 use swarm_node::clock::{RandomIds, SystemClock};
+use swarm_node::config::ConfigError;
 use swarm_node::daemon;
 use swarm_node::logs::LogStore;
+use swarm_node::recover::{self, RecoverError};
+use swarm_node::restore::{self, RestoreError, RestoreOptions, Restored};
 use swarm_node::runtime::process::{ProcessConfig, ProcessRuntime};
 use swarm_node::runtime::{AdoptedState, TaskRuntime as _};
 use swarm_node::setup::{self, InitOptions, JoinOptions, Prepared, SetupError};
@@ -43,6 +49,53 @@ pub(crate) async fn join(options: &JoinOptions) -> Result<Prepared, Failure> {
 /// Says what is wrong with it.
 pub(crate) fn token(text: &str) -> Result<JoinToken, String> {
     text.parse().map_err(|error: swarm_net::Error| error.to_string())
+}
+
+/// What a stopped node holds, and what going on alone would lose.
+///
+/// # Errors
+/// Why it cannot; a conflict while its daemon runs.
+pub(crate) fn examine(data_dir: &Path) -> Result<RecoveryReport, Failure> {
+    recover::examine(data_dir).map_err(|error| unrecovered(&error))
+}
+
+/// Makes a stopped node the only voter of its cluster.
+///
+/// # Errors
+/// Why it cannot; a conflict while its daemon runs.
+pub(crate) fn force(data_dir: &Path) -> Result<RecoveryReport, Failure> {
+    let draw = u64::try_from(RandomIds.draw() >> 64).unwrap_or_default();
+    let forced = recover::force(data_dir, SystemClock.now(), draw);
+    forced.map(|(report, _epoch)| report).map_err(|error| unrecovered(&error))
+}
+
+fn unrecovered(error: &RecoverError) -> Failure {
+    let exit = match error {
+        RecoverError::Config(ConfigError::NoNode { .. }) => Exit::NotFound,
+        RecoverError::Running { .. } | RecoverError::Unfit { .. } | RecoverError::Rejected(_) => {
+            Exit::Conflict
+        }
+        RecoverError::Config(_)
+        | RecoverError::Keys(_)
+        | RecoverError::Store(_)
+        | RecoverError::Replica { .. } => Exit::Failed,
+    };
+    Failure::new(exit, chain(error))
+}
+
+/// Founds a cluster from a backup that was checked.
+///
+/// # Errors
+/// Why not; the directory is as it was.
+pub(crate) fn restore(options: &RestoreOptions, backup: &Backup) -> Result<Restored, Failure> {
+    let restored = restore::restore(options, backup, &SystemClock, &mut || RandomIds.draw());
+    restored.map_err(|error| match &error {
+        RestoreError::Setup(error) => failure(error),
+        RestoreError::Store(_)
+        | RestoreError::State { .. }
+        | RestoreError::Rejected(_)
+        | RestoreError::Unverified { .. } => Failure::failed(chain(&error)),
+    })
 }
 
 fn failure(error: &SetupError) -> Failure {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
@@ -24,12 +25,15 @@ use swarm_state::feed::Gone;
 
 use crate::logs::{LogLine, LogQuery};
 
-use super::types::TokenRequest;
+use super::types::{RecoveryReport, TokenRequest};
 
 /// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a change is tried before its caller is told that there is no quorum.
 pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What a node says that has none.
+const NO_DISK: &str = "this node keeps nothing";
 
 /// The node behind the API.
 pub trait Backend: Debug + Send + Sync + 'static {
@@ -109,6 +113,31 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// by itself, after the answer is out.
     fn leave(&self, caller: Actor, force: bool) -> BoxFuture<'_, Result<(), ProposeError>>;
 
+    /// What this node holds, and what would become of the cluster if it went on without its majority.
+    ///
+    /// # Errors
+    /// Why this node cannot.
+    fn recovery(&self) -> Result<RecoveryReport, ProposeError> {
+        Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() })
+    }
+
+    /// Makes this node go on as the only voter, without `lost`: its next life begins with that. The
+    /// caller has checked that there is no quorum.
+    ///
+    /// # Errors
+    /// Why this node cannot; nothing was changed.
+    fn recover(&self, lost: BTreeSet<NodeId>) -> Result<(), ProposeError> {
+        let _ = lost;
+        Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() })
+    }
+
+    /// The whole state as it is here and the managers' keys, as one archive that is not encrypted;
+    /// `stale` is noted in it.
+    fn backup(&self, stale: bool) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>> {
+        let _ = stale;
+        async { Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() }) }.boxed()
+    }
+
     /// Lines of `tasks`, which run or ran on `node` (this one or another), merged by time;
     /// `query.tail` counts per task. Ends after the first error. Dropping the stream ends it there,
     /// too. See [`super::local_logs`] for the node's own part.
@@ -139,6 +168,8 @@ pub struct Facts {
     pub certificate_expires_at: Timestamp,
     /// How processes are limited here: `cgroup v1`, `cgroup v2` or `none`.
     pub cgroup: String,
+    /// The other cluster that a second recovery made of this one, if it was met: for a person.
+    pub rival: Option<String>,
     /// Bytes that this daemon wrote to disk since it started.
     pub disk_bytes_written: u64,
     /// When the daemon started.

@@ -51,6 +51,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
+    /// The caller may not.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
     /// The body is over the limit.
     pub(super) fn too_large(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
@@ -131,7 +136,8 @@ impl ApiError {
                 let waited = waited.as_secs_f32();
                 Self::no_quorum(format!(
                     "no quorum: {}; tried for {waited:.1} s, {fate}; start the silent voters \
-                     again or mend the network between them",
+                     again or mend the network between them; if they are lost for good, go on \
+                     without them: `swarm recover` on a manager",
                     standing(),
                 ))
             }

@@ -7,7 +7,9 @@ use swarm_model::node::NodeSpec;
 use swarm_model::service::{ServiceMode, ServiceSpec};
 
 use super::filters::Filters;
-use super::types::{LeaveRequest, NodeUpdate, TokenRequest};
+use super::types::{
+    BackupAnswer, LeaveRequest, NodeUpdate, RecoverRequest, RecoveryReport, TokenRequest,
+};
 use crate::fuzz::{json, text};
 
 /// A service as it is declared.
@@ -27,6 +29,18 @@ pub(crate) const OTHERS: Target = Target::new("node.small-json", others, || {
         br#"{"Role":"worker","TtlMs":5,"Uses":1}"#.to_vec(),
         br#"{"Force":true}"#.to_vec(),
         text(&ClusterSpec::default()),
+    ]
+});
+/// What a recovery and a backup ask and answer.
+pub(crate) const RECOVERY: Target = Target::new("node.recovery-json", recovery, || {
+    vec![
+        br#"{"Lost":["f5lxx1zz5pnorynqglhzmsp33"]}"#.to_vec(),
+        br#"{"NodeID":"f5lxx1zz5pnorynqglhzmsp33","Epoch":1,"Revision":7,"Uncommitted":1,"Term":2,
+        "NewestChange":"2026-01-04T00:00:00Z","LeaderSilentMs":5,"Voters":3,"Services":1,"Tasks":8,
+        "TasksHere":2,"TasksLost":4,"Kept":[{"NodeID":"f5lxx1zz5pnorynqglhzmsp33","Hostname":"a",
+        "Role":"manager","Addr":"10.0.0.1:2377","Voter":true}],"Lost":[]}"#
+            .to_vec(),
+        br#"{"Archive":"c3RhdGU="}"#.to_vec(),
     ]
 });
 /// `filters=` of lists.
@@ -54,6 +68,10 @@ fn others(bytes: &[u8]) -> bool {
         | json::<TokenRequest>(bytes)
         | json::<LeaveRequest>(bytes)
         | json::<NodeSpec>(bytes)
+}
+
+fn recovery(bytes: &[u8]) -> bool {
+    json::<RecoverRequest>(bytes) | json::<RecoveryReport>(bytes) | json::<BackupAnswer>(bytes)
 }
 
 fn filters(bytes: &[u8]) -> bool {

@@ -21,6 +21,7 @@ mod log_lane;
 mod logs;
 mod nodes;
 mod openapi;
+mod recovery;
 mod request;
 mod resolve;
 mod routes;

@@ -8,7 +8,9 @@ use utoipa::OpenApi;
 use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
-use super::{cluster, configs, events, explain, info, logs, nodes, services, tasks, tokens};
+use super::{
+    cluster, configs, events, explain, info, logs, nodes, recovery, services, tasks, tokens,
+};
 
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -22,6 +24,9 @@ use super::{cluster, configs, events, explain, info, logs, nodes, services, task
         cluster::inspect,
         cluster::update,
         cluster::leave,
+        recovery::report,
+        recovery::recover,
+        recovery::backup,
         tokens::standing,
         tokens::rotate,
         tokens::create,

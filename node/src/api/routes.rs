@@ -7,7 +7,8 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, explain, info, logs, nodes, openapi, services, tasks, tokens,
+    cluster, configs, events, explain, info, logs, nodes, openapi, recovery, services, tasks,
+    tokens,
 };
 
 /// One route.
@@ -31,6 +32,9 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/cluster", get(cluster::inspect)),
         route("post", "/v1/cluster/update", post(cluster::update)),
         route("post", "/v1/leave", post(cluster::leave)),
+        route("get", "/v1/recovery", get(recovery::report)),
+        route("post", "/v1/recovery", post(recovery::recover)),
+        route("post", "/v1/backup", post(recovery::backup)),
         route("get", "/v1/tokens/{role}", get(tokens::standing)),
         route("post", "/v1/tokens/{role}/rotate", post(tokens::rotate)),
         route("post", "/v1/tokens", post(tokens::create)),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use swarm_model::config::Config;
+use swarm_model::config::{Config, Data};
 use swarm_model::id::{ClusterId, NodeId, TaskId};
 use swarm_model::meta::{Revision, Term, Version};
 use swarm_model::node::{Availability, Node, Role};
@@ -71,6 +71,9 @@ pub struct Info {
     pub leader: Option<NodeId>,
     /// The Raft term.
     pub term: Term,
+    /// Counts recoveries of the cluster, from 1; 0 while this node does not know.
+    #[serde(default)]
+    pub epoch: u64,
     /// The newest revision applied here.
     pub revision: Revision,
     /// Whether it votes.
@@ -78,6 +81,9 @@ pub struct Info {
     /// Why its replica takes no part in the consensus group, while it does not.
     #[serde(default)]
     pub quarantine: Option<String>,
+    /// The other cluster that a second recovery made of this one, if it was met.
+    #[serde(default)]
+    pub rival: Option<String>,
     /// Its data directory.
     pub data_dir: String,
     /// The program's version.
@@ -398,4 +404,72 @@ pub struct EventEntry {
     pub name: String,
     /// More.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// One member in a recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct RecoveryMember {
+    /// The node.
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    /// Its host name.
+    pub hostname: String,
+    /// Its role.
+    pub role: Role,
+    /// Where it was last, `ip:port`.
+    pub addr: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+/// What this node holds, and what would become of the cluster if it went on without its majority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct RecoveryReport {
+    /// The survivor.
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    /// The epoch that would end.
+    pub epoch: u64,
+    /// The newest revision that is known here to be agreed on.
+    pub revision: Revision,
+    /// Records after it that this node holds and a recovery makes part of the history.
+    pub uncommitted: u64,
+    /// The Raft term.
+    pub term: Term,
+    /// When the newest change was made that the log here holds.
+    pub newest_change: Option<Timestamp>,
+    /// For how long no leader was heard; what was written elsewhere since would be lost.
+    pub leader_silent_ms: Option<u64>,
+    /// Voters in all.
+    pub voters: u32,
+    /// Services.
+    pub services: u32,
+    /// Running tasks in all, as far as is known here.
+    pub tasks: u32,
+    /// Of these, here: they go on.
+    pub tasks_here: u32,
+    /// Of these, on lost nodes: they are started elsewhere.
+    pub tasks_lost: u32,
+    /// Members that stay.
+    pub kept: Vec<RecoveryMember>,
+    /// Members that are left out for ever.
+    pub lost: Vec<RecoveryMember>,
+}
+
+/// Asks this node to go on without its majority.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RecoverRequest {
+    /// The members that were shown as lost: refused when others are by now.
+    pub lost: Vec<NodeId>,
+}
+
+/// A backup, not encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct BackupAnswer {
+    /// The archive.
+    pub archive: Data,
 }

@@ -240,6 +240,7 @@ impl Backend for Fake {
             data_dir: "/data".into(),
             certificate_expires_at: Timestamp::from_millis(1),
             cgroup: "none".into(),
+            rival: None,
             disk_bytes_written: 1000,
             started_at: Timestamp::default(),
         }
