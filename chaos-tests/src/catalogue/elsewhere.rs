@@ -128,17 +128,26 @@ pub(super) const ALL: [Scenario; 20] = [
         "snapshots, membership changes and partitions",
         &[Place::Simulated("members-change-under-partitions")],
     ),
-    open(
+    tested(
         50,
         "force-new-cluster",
         "two of three lost, recovered, back",
-        "this version has no `swarm recover`",
+        &[
+            Place::Simulated("majority-lost-and-recovered"),
+            Place::Test(
+                "chaos-tests/tests/real/recovery.rs",
+                "survivor_goes_on_alone_restarts_no_task_and_fences_the_old_ones",
+            ),
+        ],
     ),
-    open(
+    tested(
         51,
         "restored",
         "backup restored while old nodes return",
-        "this version has no `swarm backup`",
+        &[Place::Test(
+            "chaos-tests/tests/real/recovery.rs",
+            "backup_begins_the_cluster_anew_and_fences_its_managers",
+        )],
     ),
     tested(
         55,

@@ -18,6 +18,8 @@ mod lost_replica;
 mod lost_worker;
 mod no_quorum;
 mod partitions;
+mod reboots;
+mod recoveries;
 mod recovery;
 mod restarts;
 mod support;
