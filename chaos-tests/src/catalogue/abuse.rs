@@ -4,15 +4,16 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use swarm_model::task_state::ObservedState;
 use swarm_model::units::{Bytes, MilliCpu};
-use swarm_node::api::types::Written;
+use swarm_node::api::types::{TaskEntry, Written};
 use tokio::time::{Instant, sleep};
 
 use super::stage::PATIENCE;
 use super::verdict::invalid;
 use super::{Ask, Run, Scenario, Sheet, Stage};
-use crate::invariants::removed_services_are_gone;
-use crate::real::{processes, spec};
+use crate::invariants::{programs, removed_services_are_gone};
+use crate::real::{Cluster, encode, processes, spec};
 use crate::sim::chance::Chance;
 
 const MANAGERS: usize = 5;
@@ -39,7 +40,7 @@ pub(super) const ALL: [Scenario; 3] = [
         number: 64,
         name: "greedy-tasks",
         injects: "limited tasks that eat CPU, memory, pids; 60 s",
-        figure: "no leader change, nobody called down",
+        figure: "no leader change, nobody called down, no limit passed",
         needs: &[super::Need::CpuGroups],
         run: Run::Real(|ask| Box::pin(greedy_tasks(ask))),
     },
@@ -129,6 +130,42 @@ async fn many_tasks(ask: Ask) -> Result<Sheet> {
     stage.finish().await
 }
 
+/// What a greedy task may have.
+const MEMORY_MIB: u64 = 64;
+const PIDS: u64 = 50;
+/// In hundredths of a second: what an eater of CPU takes at least.
+const LEAST_TICKS: u64 = 50;
+
+/// What the programs of a service have taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    ticks: u64,
+    most_mib: u64,
+    most_children: u64,
+    /// Tasks that their limits ended.
+    ended: usize,
+}
+
+async fn taken(cluster: &Cluster, service: &str) -> Result<Taken> {
+    let mut taken = Taken::default();
+    for program in programs(cluster, service)? {
+        let all = cluster.nodes()[program.node].task_processes()?;
+        let children = all.iter().filter(|it| it.parent == program.pid).count();
+        taken.most_children = taken.most_children.max(u64::try_from(children)?);
+        // One that has ended meanwhile counts as a task below.
+        if let Ok(usage) = processes::usage(program.pid) {
+            taken.ticks += usage.ticks;
+            taken.most_mib = taken.most_mib.max(usage.rss / (1024 * 1024));
+        }
+    }
+    let filters = encode(&format!(r#"{{"service":["{service}"]}}"#));
+    let tasks: Vec<TaskEntry> =
+        cluster.client(0).get(&format!("/v1/tasks?filters={filters}")).await?;
+    let ended = |it: &&TaskEntry| it.task.status.state == ObservedState::Failed;
+    taken.ended = tasks.iter().filter(ended).count();
+    Ok(taken)
+}
+
 async fn greedy_tasks(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     stage.floor = 10.0;
@@ -144,8 +181,8 @@ async fn greedy_tasks(ask: Ask) -> Result<Sheet> {
         let mut service = spec::service(&format!("greedy-{what}"), 2, &["/bin/sh", "-c", script])?;
         let limits = &mut service.task_template.resources.limits;
         limits.cpu = Some(MilliCpu(200));
-        limits.memory = Some(Bytes(64 * 1024 * 1024));
-        limits.pids = Some(50);
+        limits.memory = Some(Bytes(MEMORY_MIB * 1024 * 1024));
+        limits.pids = Some(PIDS);
         stage.cluster.client(0).post::<Written>("/v1/services/create", &service).await?;
         stage.sheet.injected(&format!("tasks that eat {what}"), 2);
     }
@@ -155,6 +192,14 @@ async fn greedy_tasks(ask: Ask) -> Result<Sheet> {
     stage.sheet.no_more("nodes called down", u64::try_from(stage.watch.downs().len())?, 0);
     for (what, _script) in greedy {
         let name = format!("greedy-{what}");
+        let taken = taken(&stage.cluster, &name).await?;
+        stage.sheet.fact(&name, format!("{taken:?}"));
+        let Taken { ticks, most_mib, most_children, ended } = taken;
+        if ticks < LEAST_TICKS && most_mib < 16 && most_children < 10 && ended == 0 {
+            return Err(invalid(format!("{name} took next to nothing")));
+        }
+        stage.sheet.no_more(&format!("memory of {name}, MiB"), most_mib, MEMORY_MIB);
+        stage.sheet.no_more(&format!("processes of {name}"), most_children + 1, PIDS);
         stage.cluster.client(0).delete(&format!("/v1/services/{name}")).await?;
         removed_services_are_gone(&stage.cluster, &name).await.context("Z")?;
     }
