@@ -49,7 +49,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 39] = [
+pub const ALL: [Scenario; 40] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -80,6 +80,7 @@ pub const ALL: [Scenario; 39] = [
     Scenario { name: "slow-links", shape: FIVE, body: links::slow },
     Scenario { name: "replayed-datagrams", shape: FIVE, body: links::replayed },
     Scenario { name: "each-alone-in-turn", shape: FIVE, body: links::each_alone },
+    Scenario { name: "dark-links", shape: THREE_AND_TWO, body: links::dark },
     Scenario { name: "bridge", shape: FIVE, body: links::bridge },
     Scenario { name: "ring-of-majorities", shape: FIVE, body: links::ring },
     Scenario { name: "flapping-link", shape: FIVE, body: links::flapping },

@@ -16,6 +16,8 @@ use crate::core::Core;
 
 /// A new leader gives nodes that it has never heard of this long before it counts them as down.
 const FIRST_WORD: Duration = Duration::from_secs(3);
+/// The newest proof of a majority that a leader needs to call another node down: some heartbeats.
+const MAJORITY_PROVED: Duration = Duration::from_secs(2);
 /// How often to look again although gossip is quiet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,7 @@ async fn nodes(core: &Core) {
             match verdict(node, &heard, entry.2.elapsed()) {
                 Verdict::Same => {}
                 Verdict::Wait => waiting = true,
+                Verdict::Set(Reachability::Down, _) if !may_condemn(core, &heard) => waiting = true,
                 Verdict::Set(reachability, message) => {
                     propose(core, node, reachability, message).await;
                 }
@@ -116,6 +119,33 @@ fn verdict(node: &Node, heard: &MemberView, settled: Duration) -> Verdict {
 /// word, agreed on only after this one's agent was introduced. Pure.
 fn belied(own: &Node, life: Incarnation) -> bool {
     own.status.incarnation == life && own.status.reachability != Reachability::Ready
+}
+
+/// Whether this leader's gossip may call anybody down now. A leader that is cut off hears nobody: what
+/// it proposes then is agreed on the moment its links are back, before gossip hears the others again.
+fn may_condemn(core: &Core, heard: &MemberView) -> bool {
+    let status = core.consensus.status_now();
+    let heard_for = |id: &NodeId| {
+        let alive = heard.get(id).filter(|info| info.liveness == Liveness::Alive);
+        alive.map(|info| info.since.elapsed())
+    };
+    let others = status.voters.iter().filter(|id| **id != core.id).map(heard_for);
+    is_majority(others, status.quorum_acked)
+}
+
+/// Whether, beside this voter, so many of the `others` have been heard for long enough that they are
+/// a majority, and answered its consensus of late. Pure.
+fn is_majority(
+    others: impl Iterator<Item = Option<Duration>>,
+    quorum_acked: Option<Duration>,
+) -> bool {
+    let (mut voters, mut hearing) = (1, 1);
+    for heard_for in others {
+        voters += 1;
+        hearing += usize::from(heard_for.is_some_and(|time| time >= FIRST_WORD));
+    }
+    let proved = quorum_acked.is_some_and(|ago| ago <= MAJORITY_PROVED);
+    voters == 1 || proved && 2 * hearing > voters
 }
 
 async fn propose(core: &Core, node: &Node, reachability: Reachability, message: &str) {
@@ -198,6 +228,27 @@ mod tests {
             .into_iter()
             .collect::<BTreeMap<_, _>>()
             .into()
+    }
+
+    #[test]
+    fn only_who_hears_a_majority_and_has_for_a_while_calls_others_down() {
+        let check = |others: &[Option<u64>], acked: Option<u64>, expect: bool| {
+            let others = others.iter().map(|time| time.map(Duration::from_secs));
+            let got = is_majority(others.clone(), acked.map(Duration::from_secs));
+            assert_eq!(got, expect, "{:?} {acked:?}", others.collect::<Vec<_>>());
+        };
+        check(&[Some(60), None], Some(0), true);
+        check(&[Some(60), Some(60), None, None], Some(0), true);
+        // Cut off: nobody is heard, or not yet called down but silent.
+        check(&[None, None], Some(0), false);
+        check(&[Some(60), Some(60)], Some(3), false);
+        check(&[Some(60), Some(60)], None, false);
+        // Back: consensus was faster than gossip.
+        check(&[Some(1), None], Some(0), false);
+        check(&[Some(1), Some(1)], Some(0), false);
+        check(&[Some(3), None], Some(0), true);
+        // Alone it is the majority.
+        check(&[], None, true);
     }
 
     #[tokio::test(start_paused = true)]

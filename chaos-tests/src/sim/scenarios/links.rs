@@ -10,7 +10,7 @@ use swarm_net::sim::Link;
 use tokio::time::sleep;
 
 use super::super::run::Run;
-use super::{leader_of, others, until_settled};
+use super::{create, leader_of, others, running, until_exact, until_settled};
 
 /// Writes that must be acknowledged while links are at their worst, for the run to mean something.
 const LEAST_WRITES: u64 = 5;
@@ -55,6 +55,28 @@ pub(super) fn each_alone(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
             sleep(run.chance.millis(0, 1500)).await;
         }
         until_settled(run, 30).await?;
+        run.settle().await
+    }
+    .boxed()
+}
+
+/// 13 of the catalogue: nobody sees anybody for a while. No task is touched, not even after the heal,
+/// when a leader still takes all others for gone.
+pub(super) fn dark(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
+    async move {
+        create(run, "web", 10).await?;
+        until_exact(run, 10).await?;
+        let before = running(run);
+        for number in run.cluster.numbers() {
+            let rest = others(run, &[number]);
+            run.cluster.partition(&[number], &rest)?;
+        }
+        run.cluster.world.count("fault: partition");
+        sleep(run.chance.millis(2000, 60_000)).await;
+        run.cluster.heal();
+        until_settled(run, 30).await?;
+        sleep(Duration::from_secs(10)).await;
+        ensure!(running(run) == before, "tasks were touched");
         run.settle().await
     }
     .boxed()
