@@ -32,6 +32,7 @@ pub(super) fn told(places: &[Place]) -> String {
 const DAMAGE: &str = "state/tests/disk/damage.rs";
 const POWER: &str = "state/tests/disk/power.rs";
 const BAD_DATA_DIR: &str = "chaos-tests/tests/real/bad_data_dir.rs";
+const LOST_REPLICA: &str = "chaos-tests/tests/real/lost_replica.rs";
 const ADMISSION: &str = "net/src/quic/tests/admission.rs";
 const HOSTILE: &str = "net/src/quic/tests/hostile.rs";
 
@@ -48,16 +49,6 @@ const fn tested(
     places: &'static [Place],
 ) -> Scenario {
     Scenario { number, name, injects, figure: "", needs: &[], run: Run::Elsewhere(places) }
-}
-
-/// An entry that no test covers yet.
-const fn open(
-    number: u8,
-    name: &'static str,
-    injects: &'static str,
-    why: &'static str,
-) -> Scenario {
-    Scenario { number, name, injects, figure: "", needs: &[], run: Run::Nowhere(why) }
 }
 
 pub(super) const ALL: [Scenario; 20] = [
@@ -88,17 +79,23 @@ pub(super) const ALL: [Scenario; 20] = [
         &[DAMAGED_FILE, Place::Test(BAD_DATA_DIR, "flipped_byte_in_the_log_is_found_and_named")],
     ),
     tested(37, "flips-elsewhere", "bit flips in vote and snapshot", &[DAMAGED_FILE]),
-    open(
+    tested(
         38,
         "old-copy",
         "an old copy of the data directory",
-        "a node does not find out yet that its data directory is an old copy",
+        &[
+            Place::Test(LOST_REPLICA, "old_copy_of_a_data_directory_knows_that_it_is_one"),
+            Place::Simulated("old-copy"),
+        ],
     ),
     tested(
         39,
         "wiped-disk",
         "a wiped disk",
-        &[Place::Test(BAD_DATA_DIR, "lost_log_is_not_taken_for_a_new_node")],
+        &[
+            Place::Test(LOST_REPLICA, "wiped_disk_is_refused_as_that_node"),
+            Place::Test(LOST_REPLICA, "emptied_store_is_no_new_node_and_comes_back"),
+        ],
     ),
     tested(40, "crash-points", "killed at every write, sync, rename", &[CUT_ANYWHERE]),
     tested(

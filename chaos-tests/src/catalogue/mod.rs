@@ -38,8 +38,6 @@ pub enum Run {
     Real(fn(Ask) -> LocalBoxFuture<'static, Result<Sheet>>),
     /// Other tests inject it; which.
     Elsewhere(&'static [Place]),
-    /// Nothing injects it; why.
-    Nowhere(&'static str),
 }
 
 /// An entry of the catalogue.
@@ -81,7 +79,6 @@ pub fn all() -> Vec<Scenario> {
 pub async fn run(scenario: &Scenario, ask: Ask) -> (Verdict, Option<Sheet>) {
     let result = match scenario.run {
         Run::Elsewhere(places) => Err(skipped(format!("tested by {}", elsewhere::told(places)))),
-        Run::Nowhere(why) => Err(skipped(format!("not tested: {why}"))),
         Run::Real(run) => match needs::check_all(scenario.needs, &ask) {
             Ok(()) => run(ask).await,
             Err(error) => Err(error),

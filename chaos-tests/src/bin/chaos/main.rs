@@ -115,7 +115,6 @@ fn list() {
                     println!("{:25}not here: {place}", "");
                 }
             }
-            Run::Nowhere(why) => println!("{:25}not tested: {why}", ""),
         }
     }
 }
