@@ -37,7 +37,7 @@ use crate::router::Router;
 use crate::runtime::Registry;
 use crate::session::MeshSessions;
 use crate::work::Work;
-use crate::{boot, epoch, greet, leader, quarantine, readmit, upkeep};
+use crate::{boot, epoch, greet, leader, quarantine, readmit, room, upkeep};
 
 /// How long the first node may take to become the leader of itself.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(10);
@@ -171,9 +171,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         return Ok(Node::new(core));
     }
     parts.router.serve(&core);
-    core.tasks.spawn("leader", leader::run(core.clone()));
-    core.tasks.spawn("upkeep", upkeep::run(core.clone()));
-    core.tasks.spawn("epoch", epoch::run(core.clone()));
+    spawn_loops(&core);
     let founds = parts.peers.is_empty() && quarantine.is_none();
     begin_part(&core, parts.peers, quarantine);
     if let Some(bootstrap) = parts.config.bootstrap.filter(|_| founds) {
@@ -181,6 +179,13 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     }
     start_agent(&core, agent_tasks, parts.runtimes).await?;
     Ok(Node::new(core))
+}
+
+fn spawn_loops(core: &Arc<Core>) {
+    core.tasks.spawn("leader", leader::run(core.clone()));
+    core.tasks.spawn("upkeep", upkeep::run(core.clone()));
+    core.tasks.spawn("epoch", epoch::run(core.clone()));
+    core.tasks.spawn("room", room::run(core.clone()));
 }
 
 fn reason_of(quarantine: &Quarantine) -> String {

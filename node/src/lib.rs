@@ -30,6 +30,7 @@ pub mod recover;
 mod recovery;
 mod remote_logs;
 pub mod restore;
+mod room;
 pub mod router;
 pub mod runtime;
 mod session;

@@ -116,6 +116,10 @@ async fn disk_full(ask: Ask) -> Result<Sheet> {
         sleep(time).await;
         let written = stage.load.journal().writes_since(from).len();
         stage.sheet.fact(&format!("writes acknowledged while full: {who}"), written.to_string());
+        if who != "all" {
+            let what = format!("no write while there is no room on {who} alone");
+            stage.sheet.no_more(&what, u64::from(written == 0), 0);
+        }
         drop(fillers);
         let watch = Stopwatch::start();
         stage.outage().await?;

@@ -38,6 +38,8 @@ pub enum StatusKey {
     Task(TaskId),
     /// Why the node's replica takes no part in the group, as text.
     Quarantine,
+    /// The node's disk has no room left; what it tells clients.
+    DiskFull,
 }
 
 /// One map as readers get it: immutable, cheap to clone.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::departure::Departures;
 
-pub(crate) use voters::Plea;
+pub(crate) use voters::{Plea, successor};
 
 /// Batches of reports that may wait to be recorded.
 const REPORTS_WAITING: usize = 256;

@@ -212,22 +212,22 @@ async fn take(core: &Core, view: &View, step: &Step) -> Result<(), swarm_raft::E
         }
         Step::Vote(voters) => core.consensus.set_voters(voters.clone()).await,
         Step::HandOver => {
-            let to = successor(core, view);
+            let to = successor(core, |_| true);
             core.consensus.transfer_leadership(to).await
         }
         Step::Drop(node) => core.consensus.remove(*node).await,
     }
 }
 
-/// A manager that could lead instead of this node: one that votes already, or will.
-fn successor(core: &Core, view: &View) -> Option<NodeId> {
-    let voters = core.consensus.status_now().voters;
-    let lag: BTreeMap<NodeId, u64> = core.consensus.status_now().lag;
+/// A manager that could lead instead of this node: a voter, heard from and `fit`, the least behind.
+pub(crate) fn successor(core: &Core, fit: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+    let Status { voters, lag, .. } = core.consensus.status_now();
+    let view = core.consensus.view();
     view.nodes
         .values()
         .filter(|node| node.id != core.id && voters.contains(&node.id))
         .filter(|node| node.spec.role == Role::Manager)
-        .filter(|node| node.status.reachability == Reachability::Ready)
+        .filter(|node| node.status.reachability == Reachability::Ready && fit(node.id))
         .min_by_key(|node| lag.get(&node.id).copied().unwrap_or(u64::MAX))
         .map(|node| node.id)
 }
