@@ -9,8 +9,11 @@ use swarm_model::node::{Reachability, Role};
 use swarm_node::api::types::{NodeEntry, Written};
 use tokio::time::sleep;
 
-use super::stage::PATIENCE;
+use super::stage::{PATIENCE, STEADY};
+use super::tasks::pids;
+use super::verdict::invalid;
 use super::{Ask, Need, Run, Scenario, Sheet, Stage};
+use crate::invariants::programs;
 use crate::real::{Cluster, Partition, Stopwatch, Swarm, spec, wait_until};
 use crate::sim::chance::Chance;
 
@@ -22,7 +25,7 @@ pub(super) const ALL: [Scenario; 7] = [
         number: 14,
         name: "address-changes",
         injects: "a follower comes back with another address, ×3",
-        figure: "ready ≤ 30 s, by itself",
+        figure: "ready ≤ 30 s, by itself, the same node with the same programs",
         needs: &[],
         run: Run::Real(|ask| Box::pin(address_changes(ask))),
     },
@@ -79,9 +82,13 @@ pub(super) const ALL: [Scenario; 7] = [
 async fn address_changes(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let mut chance = Chance::new(ask.seed, "address-changes");
+    let mut moved = 0;
     for round in 0..ask.rounds(3, 1) {
         let leader = stage.cluster.leader().await?;
         let number = (leader + 1 + chance.between(0, 3) as usize) % MANAGERS;
+        let before = programs(&stage.cluster, STEADY)?;
+        moved += before.iter().filter(|it| it.node == number).count();
+        let id = stage.id(number).await?;
         stage.kill(number)?;
         let addr = stage.cluster.move_node(number, MANAGERS + WORKERS + round)?;
         stage.sheet.injected("address changed", 1);
@@ -89,6 +96,13 @@ async fn address_changes(ask: Ask) -> Result<Sheet> {
         stage.restart(number).await?;
         stage.heals().await.with_context(|| format!("node {number} moved to {addr}"))?;
         stage.sheet.at_most("ready at its new address", watch.elapsed(), Duration::from_secs(30));
+        ensure!(stage.id(number).await? == id, "node {number} came back as another node");
+        let after = programs(&stage.cluster, STEADY)?;
+        ensure!(pids(&before) == pids(&after), "tasks touched: {before:?}, then {after:?}");
+    }
+    stage.sheet.fact("programs whose node moved", moved.to_string());
+    if moved == 0 {
+        return Err(invalid("no node that moved had a task"));
     }
     stage.finish().await
 }

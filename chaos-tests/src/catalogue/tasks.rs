@@ -76,7 +76,8 @@ pub(super) const ALL: [Scenario; 6] = [
     },
 ];
 
-fn pids(programs: &[Program]) -> BTreeSet<(i32, String)> {
+/// The programs, each with its task.
+pub(super) fn pids(programs: &[Program]) -> BTreeSet<(i32, String)> {
     programs.iter().map(|it| (it.pid, it.task.clone())).collect()
 }
 
