@@ -6,14 +6,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
 use swarm_model::config::Config;
+use swarm_node::api::types::ServiceEntry;
 
 use super::stage::Stage;
 use super::verdict::invalid;
 use super::{Sheet, watch::Watched};
 use crate::history::{F, History, Kind, Record, blind, revisions};
-use crate::invariants::programs_are_tasks;
-use crate::load::{Done, Journal};
-use crate::real::{Cluster, Stopwatch, wait_until};
+use crate::invariants::{programs, programs_are_tasks, removed_services_are_gone};
+use crate::load::{Churned, Done, Journal, updated};
+use crate::real::{Cluster, Stopwatch, processes, wait_until};
 use crate::register::number;
 
 /// C: after the heal one leader and everybody caught up within this.
@@ -59,8 +60,16 @@ impl Stage {
         }
         let settling = Stopwatch::start();
         let tasks = programs_are_tasks(&cluster, 0, EXACT).await.context("R I Z")?;
-        let what = format!("R I Z {tasks} tasks exact, {} services gone", churned.removed.len());
+        services(&cluster, &churned).await?;
+        let (gone, kept) = (churned.removed.len(), churned.kept.len());
+        let what =
+            format!("R I Z {tasks} tasks exact, {gone} services gone, {kept} as acknowledged");
         sheet.at_most(&what, settling.elapsed(), EXACT);
+        let cleared: Vec<_> = churned.kept.keys().cloned().collect();
+        churned.clear(&mut cluster.client(0)).await.context("Z")?;
+        for name in cleared {
+            removed_services_are_gone(&cluster, &name).await.context("Z")?;
+        }
         let watched = watch.stop().await.context("E M T")?;
         alive(&mut sheet, &mut cluster, &watched)?;
         if done.rate() < floor {
@@ -116,6 +125,35 @@ async fn read_all(
         }
     }
     Ok(finals)
+}
+
+/// D of services: every node knows those that were acknowledged as they were acknowledged, none that
+/// was removed, and what runs of them has what was set last.
+async fn services(cluster: &Cluster, churned: &Churned) -> Result<()> {
+    let mut there = BTreeMap::new();
+    for node in 0..cluster.len() {
+        let mut client = cluster.client(node);
+        let mut last = String::new();
+        let seen = wait_until("a node lists the services as acknowledged", ANSWERS, async || {
+            let all: Vec<ServiceEntry> = client.get("/v1/services?stale=false").await.ok()?;
+            let specs =
+                all.into_iter().map(|it| (it.service.spec.name.to_string(), it.service.spec));
+            let specs = specs.collect();
+            // One that is removed is listed until its last task has ended.
+            let checked = churned.check(&specs);
+            last = checked.as_ref().err().cloned().unwrap_or_default();
+            checked.is_ok().then_some(specs)
+        });
+        there = seen.await.map_err(|error| error.context(format!("D: node {node}: {last}")))?;
+    }
+    for name in churned.kept.keys() {
+        let (variable, wanted) = there.get(name).map(|spec| updated(spec)).context("just seen")?;
+        for program in programs(cluster, name)? {
+            let has = processes::variable(program.pid, variable);
+            ensure!(has.as_ref() == wanted, "R: {variable} is {has:?} for {program:?}");
+        }
+    }
+    Ok(())
 }
 
 fn tell_load(sheet: &mut Sheet, done: &Done, changes: u64) {

@@ -37,7 +37,8 @@ async fn difference(cluster: &Cluster, witness: usize) -> Result<usize> {
     let mut client = cluster.client(witness);
     for entry in client.get::<Vec<ServiceEntry>>("/v1/services").await? {
         let counts = entry.service_status;
-        if counts.running_tasks != counts.desired_tasks {
+        let wanted = counts.desired_tasks;
+        if counts.running_tasks != wanted || counts.updated_tasks != wanted {
             bail!("{}: {counts:?}", entry.service.spec.name);
         }
     }

@@ -8,7 +8,7 @@ mod client;
 mod journal;
 mod keys;
 
-pub use churn::{Churn, Churned};
+pub use churn::{Churn, Churned, updated};
 pub use journal::{Journal, Span};
 
 use std::path::{Path, PathBuf};
