@@ -12,14 +12,16 @@ use super::stage::Stage;
 use super::verdict::invalid;
 use super::{Sheet, watch::Watched};
 use crate::history::{F, History, Kind, Record, blind, revisions};
-use crate::invariants::{programs, programs_are_tasks, removed_services_are_gone};
+use crate::invariants::{every_program, programs, programs_are_tasks, removed_services_are_gone};
 use crate::load::{Churned, Done, Journal, updated};
 use crate::real::{Cluster, Stopwatch, processes, wait_until};
 use crate::register::number;
 
 /// C: after the heal one leader and everybody caught up within this.
-const CAUGHT_UP: Duration = Duration::from_secs(30);
-/// R, Z and I: replicas are exact, removed services gone within this.
+pub(super) const CAUGHT_UP: Duration = Duration::from_secs(30);
+/// Z: removed services are gone within this.
+const GONE: Duration = Duration::from_secs(30);
+/// R and I: replicas are exact within this.
 const EXACT: Duration = Duration::from_secs(60);
 /// A: the most memory of a daemon.
 const RSS_MIB: u64 = 256;
@@ -59,11 +61,12 @@ impl Stage {
             churned.settle(&mut cluster.client(0)).await.context("Z")?;
         }
         let settling = Stopwatch::start();
-        let tasks = programs_are_tasks(&cluster, 0, EXACT).await.context("R I Z")?;
+        gone(&cluster, &churned).await.context("Z")?;
+        let what = format!("Z {} removed services gone", churned.removed.len());
+        sheet.at_most(&what, settling.elapsed(), GONE);
+        let tasks = programs_are_tasks(&cluster, 0, EXACT).await.context("R I")?;
         services(&cluster, &churned).await?;
-        let (gone, kept) = (churned.removed.len(), churned.kept.len());
-        let what =
-            format!("R I Z {tasks} tasks exact, {gone} services gone, {kept} as acknowledged");
+        let what = format!("R I {tasks} tasks exact, {} services kept", churned.kept.len());
         sheet.at_most(&what, settling.elapsed(), EXACT);
         let cleared: Vec<_> = churned.kept.keys().cloned().collect();
         churned.clear(&mut cluster.client(0)).await.context("Z")?;
@@ -125,6 +128,17 @@ async fn read_all(
         }
     }
     Ok(finals)
+}
+
+/// Z: no program of a removed service is left.
+async fn gone(cluster: &Cluster, churned: &Churned) -> Result<()> {
+    let mut last = Vec::new();
+    let gone = wait_until("the programs of removed services end", GONE, async || {
+        last = every_program(cluster).ok()?;
+        last.retain(|(service, _program)| churned.removed.contains(service));
+        last.is_empty().then_some(())
+    });
+    gone.await.map_err(|error| error.context(format!("{last:?}")))
 }
 
 /// D of services: every node knows those that were acknowledged as they were acknowledged, none that

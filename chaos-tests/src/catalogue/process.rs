@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::time::sleep;
 
-use super::stage::PATIENCE;
 use super::verdict::invalid;
 use super::{Ask, Need, Run, Scenario, Sheet, Stage, percentile};
 use crate::real::{CpuLimit, Stopwatch};
@@ -228,10 +227,7 @@ async fn restart_storm(ask: Ask) -> Result<Sheet> {
         stage.kill(number)?;
         stage.restart(number).await?;
     }
-    crate::real::wait_until("the stormed node counts again", PATIENCE, async || {
-        stage.heals().await.ok()
-    })
-    .await?;
+    stage.heals().await.context("the stormed node")?;
     let size = |number: usize| crate::real::disk_usage(&stage.cluster.nodes()[number].dir);
     let own = size(number)?;
     let mut others = Vec::new();

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use swarm_node::api::types::Written;
 use tokio::time::sleep;
 
+use super::finish::CAUGHT_UP;
 use super::verdict::invalid;
 use super::watch::Watch;
 use super::{Ask, Sheet};
@@ -142,11 +143,13 @@ impl Stage {
     /// Waits until the cluster is whole again; how long that took.
     ///
     /// # Errors
-    /// When that does not happen.
+    /// When that does not happen in time.
     pub async fn heals(&self) -> Result<Duration> {
         let watch = Stopwatch::start();
         self.cluster.settled().await.context("C: not whole again after the heal")?;
-        Ok(watch.elapsed())
+        let took = watch.elapsed();
+        ensure!(took <= CAUGHT_UP, "C: whole only {took:?} after the heal");
+        Ok(took)
     }
 
     /// Kills a daemon.
