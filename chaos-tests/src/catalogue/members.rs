@@ -32,7 +32,7 @@ pub(super) const ALL: [Scenario; 7] = [
     Scenario {
         number: 41,
         name: "join-killed",
-        injects: "a joining manager killed after 0..1.5 s, then it joins again, ×10",
+        injects: "a joining manager killed after 0..0.45 s, then it joins again, ×30",
         figure: "it is a ready member ≤ 30 s, no other is made",
         needs: &[],
         run: Run::Real(|ask| Box::pin(join_killed(ask))),
@@ -114,8 +114,8 @@ async fn nodes(cluster: &Cluster, number: usize) -> Result<Vec<NodeEntry>> {
 async fn join_killed(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, 3, 0).await?;
     let mut chance = Chance::new(ask.seed, "join-killed");
-    let rounds = ask.rounds(10, 3);
-    let mut ghosts = 0;
+    let rounds = ask.rounds(30, 3);
+    let (mut ghosts, mut amid) = (0, 0);
     for round in 0..rounds {
         let token = stage.cluster.token(Role::Manager).await?;
         let manager = stage.addr(0).to_string();
@@ -123,8 +123,9 @@ async fn join_killed(ask: Ask) -> Result<Sheet> {
         let addr = node.addr.to_string();
         let join = ["join", "--foreground", "--token", &token, "--listen-addr", &addr, &manager];
         node.spawn(&join)?;
-        let step = u32::try_from(1_500 * round / rounds)?;
-        sleep(chance.millis(step, step + 150)).await;
+        let step = u32::try_from(450 * round / rounds)?;
+        sleep(chance.millis(step, step + 15)).await;
+        amid += usize::from(node.info().await.is_err());
         node.lose_machine()?;
         let watch = Stopwatch::start();
         let number = stage.cluster.len() - 1;
@@ -160,6 +161,10 @@ async fn join_killed(ask: Ask) -> Result<Sheet> {
         stage.heals().await?;
     }
     stage.sheet.fact("nodes of first tries that had to be removed", ghosts.to_string());
+    stage.sheet.fact("killed before it served", format!("{amid} of {rounds}"));
+    if amid * 3 < rounds {
+        return Err(invalid("most joins were over before the kill"));
+    }
     stage.finish().await
 }
 

@@ -22,6 +22,8 @@ use crate::sim::chance::Chance;
 
 const MANAGERS: usize = 5;
 const WORKERS: usize = 2;
+/// How many tasks are placed while the leader dies.
+const PLACED: u32 = 200;
 /// The first of the workers.
 const WORKER: usize = MANAGERS;
 
@@ -103,15 +105,21 @@ async fn killed_placing(ask: Ask) -> Result<Sheet> {
     let mut chance = Chance::new(ask.seed, "killed-placing");
     // What the machine is busy with is not the daemons' idleness.
     stage.floor = 10.0;
+    let mut amid = 0;
     for round in 0..ask.rounds(5, 1) {
         let name = format!("many-{round}");
-        let many = spec::service(&name, 200, &spec::STAYS)?;
+        let many = spec::service(&name, PLACED, &spec::STAYS)?;
         let leader = stage.cluster.leader().await?;
         let other = (leader + 1) % MANAGERS;
         stage.cluster.client(other).post::<Written>("/v1/services/create", &many).await?;
-        sleep(chance.millis(0, 400)).await;
-        let placed = programs(&stage.cluster, &name)?.len();
+        let enough = chance.between(1, 100) as usize;
+        let placed = wait_until("some of its tasks run", PATIENCE, async || {
+            let placed = programs(&stage.cluster, &name).ok()?.len();
+            (placed >= enough).then_some(placed)
+        })
+        .await?;
         stage.kill(leader)?;
+        amid += usize::from(placed < PLACED as usize);
         let watch = Stopwatch::start();
         stage.restart(leader).await?;
         stage.cluster.converged(other, &name, 2 * PATIENCE).await.context("R")?;
@@ -119,6 +127,9 @@ async fn killed_placing(ask: Ask) -> Result<Sheet> {
         stage.sheet.at_most("200 tasks run after the kill", watch.elapsed(), PATIENCE);
         stage.cluster.client(other).delete(&format!("/v1/services/{name}")).await?;
         removed_services_are_gone(&stage.cluster, &name).await.context("Z")?;
+    }
+    if amid == 0 {
+        return Err(invalid("all tasks were placed before each kill"));
     }
     stage.finish().await
 }
