@@ -134,13 +134,23 @@ async fn killed_placing(ask: Ask) -> Result<Sheet> {
     stage.finish().await
 }
 
+/// By how much the kill moves from round to round.
+const STEP: Duration = Duration::from_micros(700);
+
 /// A writes under a key while the leader dies, B overwrites, A repeats: B's value must stay if A's
 /// was ever there.
 async fn killed_replying(ask: Ask) -> Result<Sheet> {
     let mut stage = Stage::start(&ask, MANAGERS, WORKERS).await?;
     let mut chance = Chance::new(ask.seed, "killed-replying");
-    let (mut open, mut applied, mut wrong) = (0, 0, 0);
-    for round in 0..ask.rounds(20, 3) {
+    let (mut open, mut applied, mut between, mut wrong) = (0, 0, 0, 0);
+    let rounds = ask.rounds(20, 3);
+    // Later after each kill that came too early, and the other way round: so the moment is found.
+    let mut pause = Duration::from_millis(6);
+    // A few more when none of them came between commit and reply.
+    for round in 0..4 * rounds {
+        if round >= rounds && between > 0 {
+            break;
+        }
         let name = format!("once-{round}");
         let leader = stage.cluster.leader().await?;
         let (a, b) = ((leader + 1) % MANAGERS, (leader + 2) % MANAGERS);
@@ -150,10 +160,14 @@ async fn killed_replying(ask: Ask) -> Result<Sheet> {
         let key = RequestId::from_raw(chance.wide()).to_string();
         let mut client = stage.cluster.client(leader).with_key(&key);
         let write = spec::config(&name, b"1")?;
-        let pause = chance.millis(0, 12);
+        let drawn = chance.millis(0, 400) / 1000;
         let cluster = &mut stage.cluster;
         let (first, killed) = tokio::join!(client.post::<Written>(&update, &write), async {
-            sleep(pause).await;
+            let watch = Stopwatch::start();
+            // A timer is too coarse.
+            while watch.elapsed() < pause + drawn {
+                tokio::task::yield_now().await;
+            }
             cluster.node(leader).kill()
         });
         killed?;
@@ -162,6 +176,12 @@ async fn killed_replying(ask: Ask) -> Result<Sheet> {
         stage.outage().await?;
         let seen = number(&other.get::<Config>(&format!("/v1/configs/{name}")).await?)?;
         applied += usize::from(seen == 1);
+        between += usize::from(seen == 1 && first.is_err());
+        pause = match (&first, seen) {
+            (Ok(_written), _) => pause.saturating_sub(STEP),
+            (Err(_open), 1) => pause,
+            (Err(_open), _) => pause + STEP,
+        };
         other.post::<Written>(&update, &spec::config(&name, b"2")?).await?;
         let mut again = stage.cluster.client(a).with_key(&key);
         let second = wait_until("the repeated request is answered", PATIENCE, async || {
@@ -174,7 +194,7 @@ async fn killed_replying(ask: Ask) -> Result<Sheet> {
         let told = first.as_ref().map(|it| it.revision == second.revision).unwrap_or(true);
         wrong += u64::from(last != wanted || !told);
         stage.sheet.say(format!(
-            "round {round}: first {}, applied {seen}, ends as {last}",
+            "round {round}: first {}, applied {seen}, ends as {last}; next after {pause:?}",
             if first.is_ok() { "answered" } else { "open" }
         ));
         stage.restart(leader).await?;
@@ -182,7 +202,11 @@ async fn killed_replying(ask: Ask) -> Result<Sheet> {
     }
     stage.sheet.fact("requests without an answer", open.to_string());
     stage.sheet.fact("of all, applied before the kill", applied.to_string());
+    stage.sheet.fact("of those, without an answer", between.to_string());
     stage.sheet.no_more("requests not applied exactly once", wrong, 0);
+    if between == 0 {
+        return Err(invalid("the leader never died between commit and reply"));
+    }
     stage.finish().await
 }
 
