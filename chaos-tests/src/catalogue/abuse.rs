@@ -13,7 +13,7 @@ use super::stage::PATIENCE;
 use super::verdict::invalid;
 use super::{Ask, Run, Scenario, Sheet, Stage};
 use crate::invariants::{programs, removed_services_are_gone};
-use crate::real::{Cluster, encode, processes, spec};
+use crate::real::{Cluster, disk_usage, encode, processes, spec};
 use crate::sim::chance::Chance;
 
 const MANAGERS: usize = 5;
@@ -39,7 +39,7 @@ pub(super) const ALL: [Scenario; 3] = [
     Scenario {
         number: 64,
         name: "greedy-tasks",
-        injects: "limited tasks that eat CPU, memory, pids; 60 s",
+        injects: "limited tasks that eat CPU, memory, pids, disk by their output; 60 s",
         figure: "no leader change, nobody called down, no limit passed",
         needs: &[super::Need::CpuGroups],
         run: Run::Real(|ask| Box::pin(greedy_tasks(ask))),
@@ -133,6 +133,10 @@ async fn many_tasks(ask: Ask) -> Result<Sheet> {
 /// What a greedy task may have.
 const MEMORY_MIB: u64 = 64;
 const PIDS: u64 = 50;
+/// What is kept of its output: three files of 10 MiB.
+const LOG_MIB: u64 = 30;
+/// What an eater of disk writes at least.
+const LEAST_LOG_KIB: u64 = 256;
 /// In hundredths of a second: what an eater of CPU takes at least.
 const LEAST_TICKS: u64 = 50;
 
@@ -142,6 +146,8 @@ struct Taken {
     ticks: u64,
     most_mib: u64,
     most_children: u64,
+    /// What a task's output takes on the disk.
+    most_log_kib: u64,
     /// Tasks that their limits ended.
     ended: usize,
 }
@@ -149,7 +155,10 @@ struct Taken {
 async fn taken(cluster: &Cluster, service: &str) -> Result<Taken> {
     let mut taken = Taken::default();
     for program in programs(cluster, service)? {
-        let all = cluster.nodes()[program.node].task_processes()?;
+        let node = &cluster.nodes()[program.node];
+        let log = disk_usage(&node.dir.join("logs").join(&program.task)).unwrap_or_default();
+        taken.most_log_kib = taken.most_log_kib.max(log / 1024);
+        let all = node.task_processes()?;
         let children = all.iter().filter(|it| it.parent == program.pid).count();
         taken.most_children = taken.most_children.max(u64::try_from(children)?);
         // One that has ended meanwhile counts as a task below.
@@ -174,6 +183,7 @@ async fn greedy_tasks(ask: Ask) -> Result<Sheet> {
         ("cpu", "while :; do :; done"),
         ("memory", "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done"),
         ("pids", "while :; do sleep 60 & done"),
+        ("disk", "while :; do echo xxxxxxxxxxxxxxxx; done"),
     ];
     stage.watch.forget_downs();
     let began = stage.watch.now();
@@ -194,10 +204,14 @@ async fn greedy_tasks(ask: Ask) -> Result<Sheet> {
         let name = format!("greedy-{what}");
         let taken = taken(&stage.cluster, &name).await?;
         stage.sheet.fact(&name, format!("{taken:?}"));
-        let Taken { ticks, most_mib, most_children, ended } = taken;
+        let Taken { ticks, most_mib, most_children, most_log_kib, ended } = taken;
         if ticks < LEAST_TICKS && most_mib < 16 && most_children < 10 && ended == 0 {
             return Err(invalid(format!("{name} took next to nothing")));
         }
+        if what == "disk" && most_log_kib < LEAST_LOG_KIB {
+            return Err(invalid(format!("{name} wrote only {most_log_kib} KiB")));
+        }
+        stage.sheet.no_more(&format!("output of {name}, KiB"), most_log_kib, LOG_MIB * 1024);
         stage.sheet.no_more(&format!("memory of {name}, MiB"), most_mib, MEMORY_MIB);
         stage.sheet.no_more(&format!("processes of {name}"), most_children + 1, PIDS);
         stage.cluster.client(0).delete(&format!("/v1/services/{name}")).await?;
