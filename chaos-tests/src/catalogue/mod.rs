@@ -20,7 +20,7 @@ mod verdict;
 mod watch;
 
 pub use ask::Ask;
-pub use elsewhere::Place;
+pub use elsewhere::{OPEN, Place};
 pub use needs::Need;
 pub use sheet::{Figure, Sheet, percentile};
 pub use soak::soak;
@@ -56,6 +56,9 @@ pub struct Scenario {
     /// How it is run.
     pub run: Run,
 }
+
+/// The numbers that are asked for: 1 to this.
+pub const ASKED: u8 = 64;
 
 /// All scenarios, by their numbers.
 pub fn all() -> Vec<Scenario> {
@@ -134,6 +137,18 @@ mod tests {
                 assert_ne!(one.number, other.number, "{} and {}", one.name, other.name);
             }
         }
+    }
+
+    #[test]
+    fn every_number_that_is_asked_for_is_an_entry_with_a_figure_or_said_to_be_open() {
+        let all = all();
+        for number in 1..=ASKED {
+            let entry = all.iter().find(|it| it.number == number);
+            let open = OPEN.iter().any(|(left, _why)| *left == number);
+            assert!(entry.is_some() != open, "{number} is neither there nor open, or both");
+            assert!(entry.is_none_or(|it| !it.figure.is_empty()), "{number} has no figure");
+        }
+        assert!(all.iter().all(|it| it.number <= ASKED));
     }
 
     #[test]

@@ -108,14 +108,18 @@ fn wrong_usage(error: &anyhow::Error) -> ExitCode {
 fn list() {
     for Scenario { number, name, injects, figure, run, .. } in catalogue::all() {
         println!("{number:>3} {name:<20} {injects}");
+        println!("{:25}figure: {figure}", "");
         match run {
-            Run::Real(_) => println!("{:25}figure: {figure}", ""),
+            Run::Real(_) => {}
             Run::Elsewhere(places) => {
                 for place in places {
                     println!("{:25}not here: {place}", "");
                 }
             }
         }
+    }
+    for (number, why) in catalogue::OPEN {
+        println!("{number:>3} {:20} {why}", "not tested");
     }
 }
 
