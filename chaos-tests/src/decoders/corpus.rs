@@ -1,7 +1,7 @@
-//! Inputs that are kept: one a line, in hexadecimal, in `chaos-tests/corpus/`.
+//! Inputs that once broke something: one a line, in hexadecimal, in `chaos-tests/corpus/found/`.
 //!
-//! `<target>.hex` is changed further by every run; `found/<target>.hex` once broke something and is fed
-//! again by a test, with a line before it that tells what it broke.
+//! `<target>.hex` is fed again by a test and changed further by every run; a line before each input
+//! tells what it broke.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::run::Finding;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/found")
 }
 
 fn read(path: PathBuf) -> Vec<Vec<u8>> {
@@ -20,23 +20,22 @@ fn read(path: PathBuf) -> Vec<Vec<u8>> {
     lines.map(|line| from_hex(line).expect("the corpus is hexadecimal")).collect()
 }
 
-/// Inputs of `target` that runs begin with.
-pub fn inputs(target: &str) -> Vec<Vec<u8>> {
+/// Inputs of `target` that once broke something.
+pub fn found(target: &str) -> Vec<Vec<u8>> {
     read(folder().join(format!("{target}.hex")))
 }
 
-/// Inputs of `target` that once broke something.
-pub fn found(target: &str) -> Vec<Vec<u8>> {
-    read(folder().join("found").join(format!("{target}.hex")))
-}
-
-/// Keeps `inputs` for runs of `target` to begin with.
+/// The targets of which there are inputs, by the names of the files.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn keep(target: &str, inputs: &[Vec<u8>]) -> io::Result<()> {
-    let text: String = inputs.iter().map(|input| to_hex(input) + "\n").collect();
-    fs::write(folder().join(format!("{target}.hex")), text)
+/// When the folder cannot be read.
+pub fn names() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        names.push(name.strip_suffix(".hex").unwrap_or(&name).to_owned());
+    }
+    Ok(names)
 }
 
 /// Adds what was found to the inputs that a test feeds again. Gives the file.
@@ -44,13 +43,13 @@ pub fn keep(target: &str, inputs: &[Vec<u8>]) -> io::Result<()> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(finding: &Finding) -> io::Result<PathBuf> {
-    let path = folder().join("found").join(format!("{}.hex", finding.target));
+    let path = folder().join(format!("{}.hex", finding.target));
     let mut text = fs::read_to_string(&path).unwrap_or_default();
     let line = to_hex(&finding.input);
     if !text.lines().any(|known| known == line) {
         let what = finding.what.lines().next().unwrap_or_default();
         let _infallible = writeln!(text, "# {what}\n{line}");
-        fs::create_dir_all(folder().join("found"))?;
+        fs::create_dir_all(folder())?;
         fs::write(&path, text)?;
     }
     Ok(path)

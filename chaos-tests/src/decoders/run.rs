@@ -101,7 +101,7 @@ fn many(target: &Target, cases: u64, seed: u64) -> Report {
     let place = u64::try_from(place).unwrap_or(0);
     let mut random = Random::new(seed.wrapping_mul(0x1000).wrapping_add(place));
     let mut pool = (target.samples)();
-    pool.extend(corpus::inputs(target.name));
+    pool.extend(corpus::found(target.name));
     let firm = pool.len();
     let mut report = Report {
         cases,

@@ -1,6 +1,7 @@
 //! `decoders`: hostile bytes for every decoder, by seed; prints what they cost and keeps what they broke.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
+use std::num::NonZeroU64;
 use std::panic;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,22 +15,21 @@ use swarm_model::fuzz::Target;
 static METER: Meter = Meter;
 
 const HELP: &str = "\
-usage: decoders [--cases N] [--seed S] [--target NAME] [--keep]
+usage: decoders [--cases N] [--seed S] [--target NAME]
        decoders --list
 
 N cases (100000) over all targets, or of one; the same for the same seed (1). What breaks something is
-added to chaos-tests/corpus/found/, which a test feeds again. --keep replaces the corpus of the targets by
-some inputs that were taken. A stack that overflows ends the program and names the target.";
+added to chaos-tests/corpus/found/, which a test feeds again. A stack that overflows ends the program and
+names the target.";
 
-/// Inputs that --keep keeps of a target, and the longest.
-const KEPT: (usize, usize) = (6, 400);
+/// Cases, unless asked for others.
+const CASES: NonZeroU64 = NonZeroU64::new(100_000).expect("it is not zero");
 
 #[derive(Debug)]
 struct Args {
-    cases: u64,
+    cases: NonZeroU64,
     seed: u64,
     target: Option<String>,
-    keep: bool,
     list: bool,
 }
 
@@ -45,14 +45,13 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Args> {
-    let mut args = Args { cases: 100_000, seed: 1, target: None, keep: false, list: false };
+    let mut args = Args { cases: CASES, seed: 1, target: None, list: false };
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
-            "--cases" => args.cases = value()?.parse()?,
+            "--cases" => args.cases = value()?.parse().context("--cases")?,
             "--seed" => args.seed = value()?.parse()?,
             "--target" => args.target = Some(value()?),
-            "--keep" => args.keep = true,
             "--list" => args.list = true,
             _ => bail!("{word} is no option"),
         }
@@ -74,7 +73,7 @@ fn all(args: &Args) -> anyhow::Result<bool> {
     }
     anyhow::ensure!(measure(|| vec![1u8; 9]).1 >= 9, "the allocator does not count");
     panic::set_hook(Box::new(|_told_by_the_report| {}));
-    let each = args.cases.div_ceil(chosen.len() as u64);
+    let each = args.cases.get().div_ceil(chosen.len() as u64);
     println!("target                      cases/s    taken  memory  of input  per byte   slowest");
     let (mut cases, mut took, mut found) = (0, Duration::ZERO, 0);
     for target in &chosen {
@@ -86,15 +85,6 @@ fn all(args: &Args) -> anyhow::Result<bool> {
             let path = corpus::save(finding)?;
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             println!("  FOUND {}\n  kept in corpus/found/{file}", finding.what);
-        }
-        if args.keep {
-            let mut kept = report.kept;
-            kept.retain(|input| input.len() <= KEPT.1);
-            kept.sort_by_key(Vec::len);
-            kept.dedup();
-            let step = (kept.len() / KEPT.0).max(1);
-            let kept: Vec<_> = kept.into_iter().step_by(step).take(KEPT.0).collect();
-            corpus::keep(target.name, &kept)?;
         }
     }
     let rate = cases as f64 / took.as_secs_f64().max(0.001);

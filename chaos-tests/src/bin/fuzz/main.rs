@@ -4,6 +4,7 @@
 mod entropy;
 mod many;
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -30,7 +31,7 @@ SWARM_SIM_LOG=swarm=debug shows the product's own log of a run.";
 #[derive(Debug, Default)]
 struct Args {
     seed: Option<u64>,
-    seeds: Option<u64>,
+    seeds: Option<NonZeroU64>,
     from: u64,
     scenario: Option<String>,
     trace: Option<String>,
@@ -57,7 +58,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Args> {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "--seed" => args.seed = Some(value()?.parse()?),
-            "--seeds" => args.seeds = Some(value()?.parse()?),
+            "--seeds" => args.seeds = Some(value()?.parse().context("--seeds")?),
             "--from" => args.from = value()?.parse()?,
             "--scenario" => args.scenario = Some(value()?),
             "--trace" => args.trace = Some(value()?),
@@ -88,7 +89,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
     match (args.seed, args.seeds) {
         (Some(seed), None) => one(seed, &args),
         (None, Some(seeds)) => {
-            let (from, twice) = (args.from, args.twice);
+            let (from, twice, seeds) = (args.from, args.twice, seeds.get());
             many::run(&Runs { from, seeds, scenario: args.scenario.as_deref(), twice })
         }
         _ => bail!("one of --seed, --seeds and --list is needed"),
