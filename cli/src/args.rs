@@ -90,6 +90,11 @@ impl Global {
         Ok(Client::new(endpoint))
     }
 
+    /// Whether the node to talk to was named otherwise than by its directory.
+    pub(crate) fn names_host(&self) -> bool {
+        self.host.as_deref().is_some_and(|host| !host.is_empty())
+    }
+
     /// `swarm` with the options that lead to the same node, for hints.
     pub(crate) fn invocation(&self) -> String {
         let quoted = |path: &Path| format!("swarm --data-dir {}", path.display());

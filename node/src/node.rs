@@ -212,12 +212,12 @@ impl Backend for Node {
         async move { leave::leave(&self.core, caller, force).await }.boxed()
     }
 
-    fn recovery(&self) -> Result<RecoveryReport, ProposeError> {
-        recovery::report(&self.core)
+    fn recovery(&self) -> BoxFuture<'_, Result<RecoveryReport, ProposeError>> {
+        recovery::report(&self.core).boxed()
     }
 
-    fn recover(&self, lost: BTreeSet<NodeId>) -> Result<(), ProposeError> {
-        recovery::order(&self.core, lost)
+    fn recover(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'_, Result<(), ProposeError>> {
+        recovery::order(&self.core, lost).boxed()
     }
 
     fn backup(&self, stale: bool) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>> {

@@ -44,7 +44,10 @@ pub enum RecoverError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// A daemon runs on it.
-    #[error("a daemon runs on {}: use `swarm recover`, or stop it first", dir.display())]
+    #[error(
+        "a daemon runs on {0}: use `swarm recover` while it answers; if it does not, see {0}/daemon.log \
+         or stop it", dir.display()
+    )]
     Running {
         /// The data directory.
         dir: PathBuf,

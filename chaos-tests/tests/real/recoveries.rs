@@ -162,6 +162,51 @@ async fn what_cannot_be_recovered_is_refused_by_name_and_once_is_enough() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stopped_manager_of_a_healthy_cluster_is_not_recovered_but_started() -> Result<()> {
+    let mut cluster = Cluster::start(3, 0).await?;
+    cluster.settled().await?;
+    let dir = cluster.nodes()[0].dir.clone();
+    let nobody = format!("unix://{}", cluster.scratch().join("nobody.sock").display());
+    cluster.node(0).stop().await?;
+    let elsewhere = Swarm::at(&dir, &["--host", &nobody, "recover", "--yes"]).run().await?;
+    ensure!(elsewhere.code == 5, "another node was recovered than was named: {elsewhere:?}");
+    fails(&Swarm::at(&dir, &["recover", "--yes"]).run().await?, 4, "has quorum")?;
+    cluster.client(1).post::<Written>("/v1/configs/create", &spec::config("c", b"1")?).await?;
+    for number in 0..3 {
+        info_says(&cluster, number, "all go on as they were", |info| {
+            info.epoch == 1 && info.quarantine.is_none() && info.nodes == 3 && info.leader.is_some()
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_survivor_is_started_and_keeps_the_manager_that_it_hears() -> Result<()> {
+    let mut cluster = Cluster::start(5, 0).await?;
+    cluster.settled().await?;
+    for lost in [2, 3, 4] {
+        cluster.node(lost).lose_machine()?;
+    }
+    cluster.node(0).stop().await?;
+    let dir = cluster.nodes()[0].dir.clone();
+    let shown = Swarm::at(&dir, &["recover", "--format", "json"]).run().await?.ok()?;
+    let report: serde_json::Value = serde_json::from_str(&shown)?;
+    let count = |what: &str| report[what].as_array().map(Vec::len);
+    ensure!(count("Kept") == Some(2) && count("Lost") == Some(3), "it shows {shown}");
+    // Long enough for the survivor to say that it waits for its lost majority.
+    info_says(&cluster, 0, "it waits", |info| info.quarantine.is_some() && info.epoch == 1).await?;
+    Swarm::at(&dir, &["recover", "--yes"]).run().await?.ok()?;
+    for number in [0, 1] {
+        info_says(&cluster, number, "both are of the next epoch", |info| {
+            info.epoch == 2 && info.quarantine.is_none() && info.leader.is_some()
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopped_manager_is_made_the_only_one_by_force() -> Result<()> {
     let mut cluster = Cluster::start(3, 0).await?;
     let web = spec::service("web", 6, &spec::STAYS)?;

@@ -30,7 +30,8 @@ use crate::parse::duration;
 pub(crate) struct Init {
     #[command(flatten)]
     node: NodeOptions,
-    /// Go on with the stopped node of the data directory as the only manager, as `swarm recover` does
+    /// Go on with the stopped node of the data directory as the only manager. Asks nobody: neither
+    /// you, nor whether the other managers run, who are left out either way (`swarm recover` does)
     #[arg(long, conflicts_with_all = [
         "advertise_addr", "listen_addr", "availability", "cert_expiry", "task_history_limit",
         "snapshot_interval",
@@ -89,8 +90,8 @@ impl Init {
 impl Init {
     /// Founds the next epoch on what the stopped node holds.
     async fn force(self, data_dir: &Path) -> Result<(), Failure> {
+        line(recover::text(&backend::examine(data_dir)?).trim_end())?;
         let report = backend::force(data_dir)?;
-        line(recover::text(&report).trim_end())?;
         if self.node.foreground {
             // Not as a new node's: whatever happens, the directory stays.
             return backend::run_daemon(data_dir).await;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::args::Global;
 use crate::client::Client;
+use crate::clock::now;
 use crate::exit::{Exit, Failure};
 use crate::hosting::{backend, launch};
 use crate::output::format::Format;
@@ -21,6 +22,10 @@ use crate::parse::duration;
 
 /// How long the survivor may take to lead.
 const LEADS_WITHIN: Duration = Duration::from_secs(60);
+/// What a daemon that was just started is given to hear which managers are there.
+const HEARS_WITHIN: Duration = Duration::from_secs(10);
+/// A daemon between two of its lives does not answer for a moment.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// What has to be typed to go on.
@@ -28,18 +33,19 @@ const WORD: &str = "recover";
 
 /// Go on without the managers that are lost for good
 ///
-/// For a cluster whose majority of managers will not come back: this manager becomes the only voter, the
-/// silent managers are left out for ever, and the cluster goes on as its next epoch. Shows first what this
-/// node holds and what would be lost. No task that runs is restarted. Workers, and managers that are
-/// heard, follow by themselves. Lost managers that come back are fenced: they cannot form a second cluster.
-/// Works with the node's daemon running or stopped; when it was stopped, it is started.
+/// For a cluster whose majority of managers will not come back: this manager becomes the only
+/// voter, the silent managers are left out for ever, and the cluster goes on as its next epoch.
+/// Shows first what this node holds and what would be lost. No task that runs is restarted.
+/// Workers, and managers that are heard, follow by themselves. Lost managers that come back are
+/// fenced: they cannot form a second cluster.
 ///
-/// Run it on the survivor with the highest revision. Refused while there is quorum.
+/// A stopped daemon is started first, and given ten seconds to hear which managers are there.
+/// Run it on the survivor with the highest revision. Refused while a majority answers.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm recover                    # shows what would happen, then asks\n  \
     swarm recover --yes              # does it without asking\n  \
-    swarm recover --format json      # what it holds, for a program; changes nothing without --yes")]
+    swarm recover --format json      # what it holds, for a program; recovers only with --yes")]
 pub(crate) struct Recover {
     /// Do it without asking
     #[arg(short, long)]
@@ -53,58 +59,94 @@ impl Recover {
     /// Shows, asks, recovers, waits until the survivor leads.
     ///
     /// # Errors
-    /// A conflict while there is quorum; why this node cannot; nothing was changed then.
+    /// A conflict while there is quorum; why this node cannot; nothing was recovered then.
     pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
         let client = global.client()?;
-        let running = client.get::<Value>("/v1/ping", &[]).await.is_ok();
-        let data_dir = global.data_dir()?;
-        let report: RecoveryReport = match running {
-            true => client.get("/v1/recovery", &[]).await?,
-            false => backend::examine(&data_dir)?,
+        let held = match answers(&client).await {
+            Ok(()) => None,
+            Err(silent) if global.names_host() => return Err(silent),
+            Err(_silent) => Some(wake(&global.data_dir()?).await?),
         };
+        let before: Info = client.get("/v1/info", &[]).await?;
+        let mut report = listen(&client, &before).await?;
+        // A life that has just begun does not know how long the leader has been silent.
+        report.newest_change = report.newest_change.or(held.and_then(|held| held.newest_change));
         self.show(&report)?;
-        if !self.yes {
-            confirm()?;
+        match (self.yes, self.program()) {
+            (true, _) => {}
+            (false, None) => confirm()?,
+            (false, Some(_)) => return Ok(()),
         }
         let progress = Progress::new(false);
         progress.show("recovering");
-        let before = match running {
-            true => Some(client.get::<Info>("/v1/info", &[]).await?),
-            false => None,
-        };
-        match &before {
-            Some(_) => {
-                let lost = report.lost.iter().map(|member| member.node_id).collect();
-                let request = RecoverRequest { lost };
-                let _decided: Value = client.post("/v1/recovery", &[], &request).await?;
-            }
-            None => {
-                backend::force(&data_dir)?;
-                start(&data_dir).await?;
-            }
-        }
-        let info = leads(&client, &report, before.as_ref()).await?;
+        let lost = report.lost.iter().map(|member| member.node_id).collect();
+        let _decided: Value = client.post("/v1/recovery", &[], &RecoverRequest { lost }).await?;
+        let info = leads(&client, &report, Some(&before)).await?;
         drop(progress);
         self.done(&report, &info)
     }
 
+    /// The format of a program's call, whose output is the report alone.
+    fn program(&self) -> Option<&Format> {
+        self.format.as_ref().filter(|format| **format != Format::Table)
+    }
+
     fn show(&self, report: &RecoveryReport) -> Result<(), Failure> {
-        match &self.format {
-            Some(format) if *format != Format::Table => inspect::one(&json!(report), format),
-            Some(_) | None => line(text(report).trim_end()),
+        match self.program() {
+            Some(format) => inspect::one(&json!(report), format),
+            None => line(text(report).trim_end()),
         }
     }
 
     fn done(&self, report: &RecoveryReport, info: &Info) -> Result<(), Failure> {
         let text = done(report, info);
-        match &self.format {
-            // The report is the output of a program's call.
-            Some(format) if *format != Format::Table => {
+        match self.program() {
+            Some(_) => {
                 note(&text);
                 Ok(())
             }
-            Some(_) | None => line(&text),
+            None => line(&text),
         }
+    }
+}
+
+/// Whether a daemon answers.
+async fn answers(client: &Client) -> Result<(), Failure> {
+    let end = Instant::now() + SILENT_FOR;
+    loop {
+        match client.get::<Value>("/v1/ping", &[]).await {
+            Ok(_answer) => return Ok(()),
+            Err(silent) if Instant::now() >= end => return Err(silent),
+            Err(_silent) => sleep(LOOK_PAUSE).await,
+        }
+    }
+}
+
+/// Starts the stopped node, which hears then whether it is alone: its directory does not say so.
+/// Gives what that holds.
+async fn wake(data_dir: &Path) -> Result<RecoveryReport, Failure> {
+    // What needs no daemon to be refused leaves it stopped.
+    let held = backend::examine(data_dir)?;
+    note("The node's daemon is stopped: it is started, to hear which managers are there.");
+    start(data_dir).await.map_err(|failure| {
+        let hint = format!(
+            "{failure}; nothing was recovered. If the other managers are off for good, `swarm init \
+             --force-new-cluster` goes on with the stopped node, without hearing whether they are"
+        );
+        Failure::new(failure.exit, hint)
+    })?;
+    Ok(held)
+}
+
+/// What the running survivor holds, and whom it hears by the time that it should hear who is there.
+async fn listen(client: &Client, info: &Info) -> Result<RecoveryReport, Failure> {
+    let end = Instant::now() + HEARS_WITHIN.saturating_sub(now().since(info.started_at));
+    loop {
+        let report = client.get("/v1/recovery", &[]).await?;
+        if Instant::now() >= end {
+            return Ok(report);
+        }
+        sleep(LOOK_PAUSE).await;
     }
 }
 
@@ -112,7 +154,8 @@ impl Recover {
 pub(crate) fn done(report: &RecoveryReport, info: &Info) -> String {
     format!(
         "\nThe cluster goes on as epoch {} at revision {}; this node is its only voter.\n\
-         Left out: {}. Make more managers: `swarm node promote NODE`, or `swarm join-token manager`.\n\
+         Left out: {}. Make more managers: `swarm node promote NODE`, or `swarm join-token \
+         manager`.\n\
          A node that was left out comes back with `swarm leave --force`, then `swarm join`.",
         info.epoch,
         info.revision,
@@ -222,8 +265,8 @@ pub(crate) fn text(report: &RecoveryReport) -> String {
     text.push_str(&table::render(&["ID", "HOSTNAME", "ROLE", "ADDRESS", "FATE"], &all));
     text.push_str(
         "\n\nLost with them: what only they had agreed on after this node last heard of a leader.\n\
-         Make sure that they are off, or cut off: those that still run are fenced only when they hear\n\
-         of this.",
+         Make sure that they are off, or cut off: those that still run are fenced only when they\n\
+         hear of this.",
     );
     text
 }

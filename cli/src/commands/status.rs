@@ -141,7 +141,8 @@ mod tests {
                 "NodeID": format!("{id}1"), "ClusterID": format!("{id}2"),
                 "NodeAddr": "10.0.0.1:2377", "Hostname": "alpha", "Role": "manager",
                 "DaemonPID": 1, "ControlAvailable": true, "Leader": format!("{id}1"), "Term": 3,
-                "Revision": 40, "Epoch": 2, "Rival": "node 9", "Voter": true, "DataDir": "/d", "Version": "0.1.0",
+                "Revision": 40, "Epoch": 2, "Rival": "node 9", "Voter": true, "DataDir": "/d",
+                "Version": "0.1.0",
                 "CertificateExpiresAt": "2026-01-04T00:00:00Z", "Cgroup": "none", "Managers": 1,
                 "Nodes": 2, "DiskBytesWritten": 1, "StartedAt": "2026-01-01T00:00:00Z"
             },

@@ -117,8 +117,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why this node cannot.
-    fn recovery(&self) -> Result<RecoveryReport, ProposeError> {
-        Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() })
+    fn recovery(&self) -> BoxFuture<'_, Result<RecoveryReport, ProposeError>> {
+        async { Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() }) }.boxed()
     }
 
     /// Makes this node go on as the only voter, without `lost`: its next life begins with that. The
@@ -126,9 +126,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why this node cannot; nothing was changed.
-    fn recover(&self, lost: BTreeSet<NodeId>) -> Result<(), ProposeError> {
+    fn recover(&self, lost: BTreeSet<NodeId>) -> BoxFuture<'_, Result<(), ProposeError>> {
         let _ = lost;
-        Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() })
+        async { Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() }) }.boxed()
     }
 
     /// The whole state as it is here and the managers' keys, as one archive that is not encrypted;

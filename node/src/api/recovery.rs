@@ -21,7 +21,7 @@ use super::types::{BackupAnswer, ErrorBody, RecoverRequest, RecoveryReport};
 pub(super) async fn report(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
     params.allow(&[])?;
     no_quorum(&api).await?;
-    let report = api.backend.recovery().map_err(|error| api.refused(error))?;
+    let report = api.backend.recovery().await.map_err(|error| api.refused(error))?;
     Ok(answer::json(StatusCode::OK, &report))
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn recover(
     privileged(&write.caller, "recover the cluster")?;
     no_quorum(&api).await?;
     let lost: BTreeSet<_> = request.lost.into_iter().collect();
-    api.backend.recover(lost).map_err(|error| api.refused(error))?;
+    api.backend.recover(lost).await.map_err(|error| api.refused(error))?;
     Ok(answer::json(StatusCode::ACCEPTED, &serde_json::json!({})))
 }
 
