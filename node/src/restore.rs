@@ -100,13 +100,12 @@ pub fn restore(
     let claim = Claim::take(&options.data_dir)?;
     check_port(options.listen)?;
     let node_id = NodeId::from_raw(draw());
-    let (machine, at, recovery) = begin(options, backup, node_id, clock, draw())?;
-    let dir = claim.path();
-    furnish(dir, options, backup, node_id, clock)?;
-    config::save_peers(dir, &peers(&machine, node_id)).map_err(SetupError::from)?;
-    epoch::save(dir, recovery.epoch).map_err(SetupError::from)?;
-    let state_sha256 = write(dir, backup, &machine, at, node_id)?;
+    let begun = begin(options, backup, node_id, clock, draw())?;
+    let (config, state_sha256) = furnish(claim.path(), options, backup, &begun, clock)?;
+    // Last: until then no node lives here. One without the state would call the workers over to nothing.
+    config.save(claim.path()).map_err(SetupError::from)?;
     claim.keep();
+    let (_, at, recovery) = begun;
     let cluster_id = backup.manifest.cluster_id;
     let advertise = options.advertise;
     Ok(Restored {
@@ -153,13 +152,28 @@ fn begin(
     Ok((machine, at, recovery))
 }
 
+/// Everything of the node but its settings, which it gives, with the hash of the state.
 fn furnish(
+    dir: &Path,
+    options: &RestoreOptions,
+    backup: &Backup,
+    (machine, at, recovery): &(Machine, Position, Recovery),
+    clock: &dyn Clock,
+) -> Result<(NodeConfig, String), RestoreError> {
+    let config = settle(dir, options, backup, recovery.founder, clock)?;
+    config::save_peers(dir, &peers(machine, recovery.founder)).map_err(SetupError::from)?;
+    epoch::save(dir, recovery.epoch).map_err(SetupError::from)?;
+    Ok((config, write(dir, backup, machine, *at, recovery.founder)?))
+}
+
+/// Its identity and keys; gives its settings.
+fn settle(
     dir: &Path,
     options: &RestoreOptions,
     backup: &Backup,
     node_id: NodeId,
     clock: &dyn Clock,
-) -> Result<(), SetupError> {
+) -> Result<NodeConfig, SetupError> {
     let cluster = backup.machine.view().cluster.clone();
     let spec = cluster.map_or_else(Default::default, |cluster| cluster.spec.clone());
     let validity = Duration::from_millis(spec.cert_expiry_ms);
@@ -168,7 +182,7 @@ fn furnish(
     let certificate = root.issue(&request, node_id, Role::Manager, clock.now(), validity)?;
     Identity::new(key, certificate, root.cert_der().to_vec())?.save(dir)?;
     keys::save(dir, &backup.keys)?;
-    let config = NodeConfig {
+    Ok(NodeConfig {
         cluster_id: backup.manifest.cluster_id,
         node_id,
         listen: options.listen,
@@ -176,8 +190,7 @@ fn furnish(
         labels: BTreeMap::new(),
         snapshot_interval: spec.snapshot_interval,
         bootstrap: None,
-    };
-    Ok(config.save(dir)?)
+    })
 }
 
 fn peers(machine: &Machine, me: NodeId) -> Peers {
@@ -209,4 +222,49 @@ fn write(
         return Err(RestoreError::Unverified { dir: dir.to_owned() });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup;
+    use crate::clock::SystemClock;
+    use crate::config::ConfigError;
+    use crate::recover::{RecoverError, examine};
+
+    fn options(data_dir: &Path) -> RestoreOptions {
+        let addr = "127.0.0.1:0".parse().expect("valid");
+        let availability = Availability::Active;
+        RestoreOptions {
+            data_dir: data_dir.to_owned(),
+            listen: addr,
+            advertise: addr,
+            availability,
+        }
+    }
+
+    #[test]
+    fn no_node_lives_in_the_directory_before_its_state_is_verified() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let backup = backup::read(&backup::fuzz::archive()).expect("whole");
+        let (dir, founder) = (home.path().join("d"), NodeId::from_raw(9));
+        std::fs::create_dir(&dir).expect("made");
+        let options = options(&dir);
+        let begun = begin(&options, &backup, founder, &SystemClock, 7 << 64).expect("a state");
+        let (_, sha256) = furnish(&dir, &options, &backup, &begun, &SystemClock).expect("room");
+        // A crash here leaves what no daemon starts on, and no second restore takes for its own.
+        let none = |result| matches!(result, Err(ConfigError::NoNode { .. }));
+        assert!(none(NodeConfig::load(&dir).map(drop)));
+        let again = restore(&options, &backup, &SystemClock, &mut || 8).expect_err("not empty");
+        assert!(matches!(again, RestoreError::Setup(SetupError::NotEmpty { .. })), "{again}");
+        assert!(dir.join("epoch.json").exists(), "who was refused must not clean up");
+
+        std::fs::remove_dir_all(&dir).expect("removed");
+        let restored = restore(&options, &backup, &SystemClock, &mut || 7 << 64).expect("empty");
+        assert_eq!((restored.state_sha256.len(), sha256.len()), (64, 64));
+        assert_eq!(examine(&dir).expect("a survivor").epoch, restored.epoch.number);
+        let occupied = restore(&options, &backup, &SystemClock, &mut || 8).expect_err("a node");
+        assert!(matches!(occupied, RestoreError::Setup(SetupError::Occupied { .. })), "{occupied}");
+        assert!(!matches!(examine(&dir), Err(RecoverError::Config(_))));
+    }
 }

@@ -63,6 +63,29 @@ pub(crate) async fn in_foreground(
     data_dir: &Path,
     announce: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let (result, served) = run_and_announce(data_dir, announce).await;
+    if result.is_err() && !served {
+        backend::discard(data_dir);
+    }
+    result
+}
+
+/// As [`in_foreground`], but the directory stays whatever happens: others may follow its node.
+///
+/// # Errors
+/// Why the daemon ended, or why the announcement failed.
+pub(crate) async fn in_foreground_kept(
+    data_dir: &Path,
+    announce: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    run_and_announce(data_dir, announce).await.0
+}
+
+/// How it ended, and whether it served before.
+async fn run_and_announce(
+    data_dir: &Path,
+    announce: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
+) -> (Result<(), Failure>, bool) {
     let client = Client::new(Endpoint::of_data_dir(data_dir));
     let mut served = false;
     let announcing = async {
@@ -77,10 +100,7 @@ pub(crate) async fn in_foreground(
         result = Box::pin(backend::run_daemon(data_dir)) => result,
         result = announcing => result,
     };
-    if result.is_err() && !served {
-        backend::discard(data_dir);
-    }
-    result
+    (result, served)
 }
 
 /// A standing join token, as soon as the cluster has a leader.

@@ -267,7 +267,8 @@ pub(crate) mod fuzz {
         || vec![archive()],
     );
 
-    fn archive() -> Vec<u8> {
+    /// One that is sound.
+    pub(crate) fn archive() -> Vec<u8> {
         let keys = frame::encode(&(ROOT_PEM.to_owned(), [7u8; 32]));
         let keys = ManagerKeys::decode(&keys).expect("a CA");
         let mut op = sample::ops().swap_remove(0);

@@ -10,6 +10,7 @@ use swarm_node::restore::{RestoreOptions, Restored};
 
 use super::Passphrase;
 use crate::client::Client;
+use crate::commands::recover;
 use crate::exit::{Exit, Failure};
 use crate::hosting::{addresses, backend, interfaces, serving};
 use crate::output::format::Format;
@@ -20,9 +21,10 @@ use crate::parse::address::{self, LocalAddress};
 ///
 /// Checks every byte of the file before it touches anything. This machine becomes a new node, the first
 /// voter of the cluster's next epoch: same cluster, same authority, same join tokens, services and
-/// workers. All managers of the backup are left out; they, and every node that joined after it, are fenced
-/// when they come back. Workers of the backup follow by themselves and keep their tasks. The data directory must
-/// be empty. What changed after the backup was made is lost.
+/// workers. All managers of the backup are left out, and fenced when they come back. Managers that
+/// are newer than the backup are unknown to it and are not told: make sure that they are off.
+/// Workers of the backup follow by themselves and keep their tasks. The data directory must be
+/// empty. What changed after the backup was made is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm backup restore --passphrase-file ./secret /mnt/usb/cluster.swarmbak\n  \
@@ -59,7 +61,7 @@ impl Restore {
     /// Checks, restores, starts the node.
     ///
     /// # Errors
-    /// Why not; nothing is left of the attempt.
+    /// Why not; nothing is left of the attempt, unless only the daemon does not start.
     pub(crate) async fn run(self, data_dir: &Path) -> Result<(), Failure> {
         let file = std::fs::read(&self.from).map_err(|error| {
             let exit = match error.kind() {
@@ -84,9 +86,10 @@ impl Restore {
         let restored = backend::restore(&options, &backup)?;
         if self.foreground {
             let announce = async |_: &Client| self.show(&restored);
-            return serving::in_foreground(data_dir, announce).await;
+            return serving::in_foreground_kept(data_dir, announce).await;
         }
-        let (client, _daemon) = serving::in_background(data_dir, true).await?;
+        let started = recover::start(data_dir).await;
+        let client = started.map_err(|failure| stays(&failure, data_dir))?;
         serving::until_ready(&client).await;
         self.show(&restored)
     }
@@ -114,6 +117,13 @@ impl Restore {
             )),
         }
     }
+}
+
+/// Workers may follow the restored node from its first word on: without it they would be stranded.
+fn stays(failure: &Failure, data_dir: &Path) -> Failure {
+    let dir = data_dir.display();
+    let hint = format!("{failure}; the restored node stays: `swarm daemon --data-dir {dir}`");
+    Failure::new(failure.exit, hint)
 }
 
 fn refused(path: &Path, error: &BackupError) -> Failure {
