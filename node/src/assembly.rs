@@ -112,10 +112,10 @@ pub enum AssemblyError {
 /// # Errors
 /// See [`AssemblyError`].
 pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
+    let Notes { boot, quarantine, fence } = notes(&mut parts).await?;
     for (node, addr) in &parts.peers {
         parts.transport.set_address(*node, *addr);
     }
-    let Notes { boot, quarantine, fence } = notes(&mut parts).await?;
     let incarnation = Incarnation::of_boot(boot, low_bits(parts.ids.draw()));
     let gossip = start_gossip(&parts, incarnation);
     let Store { log, vote, meta, snapshots, agent_tasks, fault, .. } = parts.store;
@@ -254,7 +254,8 @@ fn start_gossip(parts: &Parts, incarnation: Incarnation) -> Gossip {
 fn begin_part(core: &Arc<Core>, peers: Peers, quarantine: Option<Quarantine>) {
     let voters = core.consensus.status_now().voters;
     // Nobody to ask, or a node that never promised anything.
-    let new = peers.is_empty() || (voters.is_empty() && core.incarnation.boot() == 1);
+    let alone = peers.is_empty() && voters.iter().all(|voter| *voter == core.id);
+    let new = alone || (voters.is_empty() && core.incarnation.boot() == 1);
     if quarantine.is_none() && new {
         core.consensus.gate().open();
     } else {

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use serde::de::Error as _;
+
 use crate::config::{self, ConfigError};
 
 /// The number's file.
@@ -24,19 +26,27 @@ pub fn last(dir: &Path) -> Result<u64, ConfigError> {
 /// Draws the number of this start, durably. Blocks on the disk.
 ///
 /// # Errors
-/// See [`ConfigError`].
+/// See [`ConfigError`]. A file whose number counts no starts is damaged.
 pub(crate) fn draw(dir: &Path) -> Result<u64, ConfigError> {
-    let boot = last(dir)? + 1;
+    let last = last(dir)?;
+    let boot = last.checked_add(1).and_then(counted).ok_or_else(|| ConfigError::Malformed {
+        path: dir.join(BOOT_FILE),
+        source: serde_json::Error::custom(format!("a node does not start {last} times")),
+    })?;
     config::save(&dir.join(BOOT_FILE), &boot)?;
     Ok(boot)
 }
 
-/// Makes the next start draw more than `known`, durably. Blocks on the disk.
+/// Makes the next start draw more than `known`, durably. What counts no starts is passed over: it comes
+/// from others. Blocks on the disk.
 ///
 /// # Errors
 /// See [`ConfigError`].
 pub(crate) fn pass(dir: &Path, known: u64) -> Result<(), ConfigError> {
-    if last(dir)? < known { config::save(&dir.join(BOOT_FILE), &known) } else { Ok(()) }
+    match counted(known.saturating_add(1)) {
+        Some(_next) if last(dir)? < known => config::save(&dir.join(BOOT_FILE), &known),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `boot`, if it counts starts at all.
@@ -58,5 +68,14 @@ mod tests {
         assert_eq!(last(dir.path()).expect("read"), 2);
         pass(dir.path(), 9).expect("written");
         assert_eq!(draw(dir.path()).expect("written"), 10);
+        for wrong in [u64::MAX, COUNTED, COUNTED - 1] {
+            pass(dir.path(), wrong).expect("passed over");
+            assert_eq!(last(dir.path()).expect("read"), 10, "{wrong}");
+        }
+        for damaged in [u64::MAX, COUNTED - 1] {
+            config::save(&dir.path().join(BOOT_FILE), &damaged).expect("written");
+            let refused = draw(dir.path()).expect_err("not a number of starts");
+            assert!(matches!(refused, ConfigError::Malformed { .. }), "{refused}");
+        }
     }
 }

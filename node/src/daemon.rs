@@ -154,8 +154,9 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
     for task in tasks.shutdown(SHUTDOWN).await {
         tracing::warn!(task, "did not end in time");
     }
-    if let Err(DaemonError::Recovering(order)) = &ended {
-        if let Err(error) = recover::perform(&dir, order) {
+    if let Err(DaemonError::Recovering(order)) = ended {
+        let performed = Work::Threads.run(move || recover::perform(&dir, &order)).await;
+        if let Err(error) = performed {
             // The replica is as it was: so is the next life.
             tracing::error!(error = &error as &dyn std::error::Error, "not recovered");
         }

@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use swarm_model::id::{Incarnation, NodeId};
 use swarm_model::meta::{Revision, Term};
+use swarm_model::node::Role;
 use swarm_net::frame;
 use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::Peer;
@@ -64,7 +65,8 @@ pub(crate) async fn until(core: &Core, peers: &Peers, patience: Option<Duration>
             missing.into_iter().map(|peer| ask(core, peer)).collect();
         while let Some((peer, memory)) = calls.next().await {
             let Some(memory) = memory else { continue };
-            if let Some(reason) = contradiction(core.incarnation, &status, memory) {
+            let doubt = contradiction(core.incarnation, &status, memory);
+            if let Some(reason) = doubt.filter(|_| counts(core, &status, peer)) {
                 betray(core, &reason, memory).await;
                 std::future::pending::<()>().await;
             }
@@ -104,6 +106,18 @@ async fn betray(core: &Core, reason: &str, memory: Memory) {
         tracing::error!(%error, "the number of starts could not be kept");
     }
     quarantine::enter(core, reason).await;
+}
+
+/// Whether the memory of `peer` counts. A worker's does not where other managers remember as well: one
+/// that lies could keep every manager from its start.
+fn counts(core: &Core, status: &Status, peer: NodeId) -> bool {
+    let view = core.consensus.view();
+    let worker = view.nodes.get(&peer).is_some_and(|node| node.spec.role == Role::Worker);
+    is_believed(worker, is_alone(core.id, status))
+}
+
+fn is_believed(worker: bool, alone: bool) -> bool {
+    !worker || alone
 }
 
 fn is_alone(me: NodeId, status: &Status) -> bool {
@@ -263,6 +277,12 @@ mod tests {
         // It has heard of a newer term, in which what it had may have been cut off.
         check(None, Some((2, 101)), false);
         check(None, Some((4, 1)), true);
+    }
+
+    #[test]
+    fn worker_is_believed_only_where_no_other_manager_remembers() {
+        assert!(is_believed(false, false) && is_believed(false, true) && is_believed(true, true));
+        assert!(!is_believed(true, false));
     }
 
     #[test]

@@ -83,11 +83,12 @@ async fn begin(core: &Core, quarantine: Option<Quarantine>, peers: &Peers) -> Re
         let why = format!("it is fed, and votes when it has record {}", grounds.record);
         core.quarantine.send_replace(Some(why));
         core.consensus.catch_up(grounds).await.map_err(|error| error.to_string())?;
-        let dir = core.data_dir.clone();
-        let lifted = core.work.run(move || quarantine::lift(&dir)).await;
-        lifted.map_err(|error| error.to_string())?;
         tracing::warn!(record = grounds.record.0, "this node has again what it had before");
     }
+    // Without grounds, too: a grant may have come just before the voters answered.
+    let dir = core.data_dir.clone();
+    let lifted = core.work.run(move || quarantine::lift(&dir)).await;
+    lifted.map_err(|error| error.to_string())?;
     core.gossip.retract(StatusKey::Quarantine);
     core.quarantine.send_replace(None);
     core.consensus.gate().open();
@@ -191,7 +192,7 @@ async fn accept(
     emptied: bool,
 ) -> Result<Readmission, String> {
     let Grant { grounds, boot } = grant;
-    if boot >= core.incarnation.boot() {
+    if boot::counted(boot).is_some_and(|boot| boot >= core.incarnation.boot()) {
         // Under a number that others know already nobody could tell this life from an older one.
         let dir = core.data_dir.clone();
         let passed = core.work.run(move || boot::pass(&dir, boot)).await;
@@ -231,7 +232,10 @@ pub(crate) async fn serve(core: Arc<Core>, from: Peer, body: Bytes) -> Result<By
         return Err(elsewhere(&core, node));
     };
     if !core.consensus.view().nodes.contains_key(&node) {
-        let message = format!("node {node} is no member of the cluster");
+        let message = format!(
+            "node {node} is no member of the cluster any more, or of the epoch that it goes on as: on \
+             that node `swarm leave --force`, then join again"
+        );
         return Err(Refusal::new(RefusalCode::NotAllowed, message));
     }
     let known = greet::known(&core, node, ask.incarnation).map_or(0, Incarnation::boot);
