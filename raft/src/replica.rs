@@ -62,13 +62,13 @@ impl Replica {
             if let Some(last) = meta.last_log_id {
                 replica.last = Position { index: last.index, term: last.leader_id.term };
                 replica.committed = Revision(last.index);
-                next = last.index + 1;
+                next = after(last.index)?;
             }
         }
         loop {
             let records = tables.log.read(next..u64::MAX, CHUNK)?;
             let Some(newest) = records.last() else { break };
-            next = newest.index + 1;
+            next = after(newest.index)?;
             for record in records {
                 replica.apply(record)?;
             }
@@ -145,6 +145,12 @@ impl Replica {
             term: self.last.term.max(self.voted_in).saturating_add(LEAP),
         }
     }
+}
+
+/// The place behind the record at `index`.
+fn after(index: u64) -> io::Result<u64> {
+    let refused = || io::Error::other(format!("no cluster has as many records as {index}"));
+    index.checked_add(1).ok_or_else(refused)
 }
 
 /// Where a group begins that is founded on a state which stood at `last`.

@@ -211,7 +211,9 @@ fn derive(
         return Err(altered("its head"));
     }
     let failed = |error: argon2::Error| BackupError::Crypto(error.to_string());
-    let params = Params::new(memory_kib, passes, lanes, Some(48)).map_err(failed)?;
+    // Ours fit, so they are a file's that is being read.
+    let params = Params::new(memory_kib, passes, lanes, Some(48));
+    let params = params.map_err(|_misfit| altered("its head"))?;
     let mut both = [0; 48];
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon.hash_password_into(passphrase.as_bytes(), salt, &mut both).map_err(failed)?;
@@ -320,6 +322,17 @@ mod tests {
         let long = [plain, vec![0]].concat();
         assert!(matches!(open(&long, None), Err(BackupError::Altered { .. })));
         assert_eq!(open(b"", None), Err(BackupError::Foreign));
+    }
+
+    #[test]
+    fn costs_that_make_no_key_are_the_files_fault() {
+        for (memory_kib, passes, lanes) in [(0, 1, 1), (64, 0, 1), (64, 1, 0), (u32::MAX, 1, 1)] {
+            let cost = Cost { memory_kib, passes, lanes };
+            let lock = Lock { salt: [1; 16], cost, check: [3; 16], nonce: [2; 12] };
+            let file = [head(Some(&lock), BODY.len()), BODY.to_vec()].concat();
+            let error = open(&file, Some("correct horse")).expect_err("refused");
+            assert!(matches!(error, BackupError::Altered { .. }), "{cost:?}: {error}");
+        }
     }
 
     #[test]

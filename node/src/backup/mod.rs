@@ -20,6 +20,8 @@ use crate::keys::ManagerKeys;
 pub const FORMAT: u32 = 1;
 /// More than any manifest has.
 const MANIFEST_MAX: usize = 1 << 20;
+/// No cluster counts so far: from here on a recovery's leap would not fit.
+const HIGHEST: u64 = u64::MAX >> 1;
 const STATE: &str = "state";
 const KEYS: &str = "keys";
 
@@ -224,6 +226,10 @@ pub fn read(archive: &[u8]) -> Result<Backup, BackupError> {
     let cluster = machine.view().cluster.as_ref().map(|cluster| cluster.id);
     if cluster != Some(manifest.cluster_id) || keys.root.cluster_id() != manifest.cluster_id {
         return Err(altered("the cluster of its parts"));
+    }
+    let counts = [manifest.index, manifest.term.0, machine.view().revision.0];
+    if counts.iter().any(|count| *count > HIGHEST) {
+        return Err(altered("the numbers of its records"));
     }
     Ok(Backup { manifest, machine, keys })
 }

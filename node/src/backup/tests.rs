@@ -100,3 +100,19 @@ fn a_newer_manifest_is_named_whatever_its_fields() {
     let bytes = [&length.to_le_bytes()[..], text].concat();
     assert_eq!(read(&bytes).err(), Some(BackupError::Newer { found: 2, known: 1 }));
 }
+
+#[test]
+fn numbers_that_no_cluster_reaches_are_refused() {
+    let (machine, keys) = sample();
+    let facts = Facts { node: NodeId::from_raw(1), at: Timestamp::from_millis(1000), stale: false };
+    let far = u64::MAX;
+    for (index, term, revision) in [(far, 2, 3), (4, far, 3), (4, 2, far)] {
+        let mut machine = machine.clone();
+        if revision > 3 {
+            machine.advance(Revision(revision));
+        }
+        let archive = make(&machine, Position { index, term }, &keys, &facts).expect("small");
+        let refused = read(&archive).map(drop).expect_err("not a cluster's");
+        assert!(matches!(refused, BackupError::Altered { .. }), "{refused}");
+    }
+}
