@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use swarm_model::id::NodeId;
-use swarm_model::node::{Reachability, Role};
+use swarm_model::node::{Node, Reachability, Role};
 use swarm_model::view::View;
 use swarm_raft::membership::{Candidate, REPLACE_AFTER, choose_voters};
 use swarm_raft::{MAX_LEARNERS, Readmission, Status};
@@ -34,7 +34,7 @@ enum Step {
     Vote(BTreeSet<NodeId>),
     /// This node should not vote any more, so it must not lead.
     HandOver,
-    /// A removed node that the group still knows.
+    /// A removed node that the group still knows, or a worker that makes room.
     Drop(NodeId),
 }
 
@@ -150,11 +150,8 @@ fn next_step(
     }
     let known: BTreeSet<NodeId> = group.voters.union(&group.learners).copied().collect();
     let gone = known.iter().find(|id| **id != me && view.removed_nodes.contains(*id));
-    let strangers = view.nodes.keys().filter(|id| !known.contains(id) && !left_alone.contains(id));
-    if group.learners.len() < MAX_LEARNERS
-        && let Some(stranger) = strangers.copied().next()
-    {
-        return Some(Step::Follow(stranger));
+    if let Some(step) = next_follower(view, group, &known, left_alone) {
+        return Some(step);
     }
     let candidates: Vec<_> = view
         .nodes
@@ -182,6 +179,27 @@ fn next_step(
         return Some(Step::Vote(voters.into_iter().chain([me]).collect()));
     }
     Some(Step::HandOver)
+}
+
+/// Who follows next: managers first, because they may vote. Where there is no room for one, a worker
+/// that follows makes it.
+fn next_follower(
+    view: &View,
+    group: &Status,
+    known: &BTreeSet<NodeId>,
+    left_alone: &BTreeSet<NodeId>,
+) -> Option<Step> {
+    let is_worker = |node: &Node| node.spec.role == Role::Worker;
+    let nodes = view.nodes.values();
+    let strangers =
+        nodes.filter(|node| !known.contains(&node.id) && !left_alone.contains(&node.id));
+    let stranger = strangers.min_by_key(|node| (is_worker(node), node.id))?;
+    if group.learners.len() < MAX_LEARNERS {
+        return Some(Step::Follow(stranger.id));
+    }
+    let follows = |id: &NodeId| view.nodes.get(id).is_some_and(|node| is_worker(node));
+    let worker = group.learners.iter().find(|id| follows(id)).filter(|_| !is_worker(stranger));
+    worker.map(|id| Step::Drop(*id))
 }
 
 /// `chosen`, unless only its odd number makes it smaller than the voters there are, while a manager is
@@ -238,7 +256,7 @@ mod tests {
     use std::sync::Arc;
     use swarm_model::id::Incarnation;
     use swarm_model::meta::{Meta, Revision, Term};
-    use swarm_model::node::{Availability, Node, NodeDescription, NodeSpec, NodeStatus};
+    use swarm_model::node::{Availability, NodeDescription, NodeSpec, NodeStatus};
     use swarm_model::units::Timestamp;
     use swarm_raft::Part;
 
@@ -396,5 +414,20 @@ mod tests {
         let (group, nobody) = (group(&[1], &learners, false), BTreeSet::new());
         let step = next_step(NodeId::from_raw(1), &view(&nodes, &[]), &group, &nobody, NOW);
         assert_eq!(step, Some(Step::Vote(ids(&[1, 2, 3, 4, 5]))));
+    }
+
+    #[test]
+    fn manager_that_comes_back_follows_before_the_workers_and_in_their_place() {
+        let workers: String = (2..=39).map(|id| format!("{id}w ")).collect();
+        let (view, nobody) = (view(&format!("1m 40m {workers}"), &[]), BTreeSet::new());
+        let step = |learners: &[u128]| {
+            next_step(NodeId::from_raw(1), &view, &group(&[1], learners, false), &nobody, NOW)
+        };
+        let (full, manager) = ((2..=33).collect::<Vec<u128>>(), NodeId::from_raw(40));
+        assert_eq!(step(&[]), Some(Step::Follow(manager)));
+        assert_eq!(step(&full), Some(Step::Drop(NodeId::from_raw(2))));
+        assert_eq!(step(&full[1..]), Some(Step::Follow(manager)));
+        // Workers do not make room for workers.
+        assert_eq!(step(&[&full[1..], &[40]].concat()), None);
     }
 }
