@@ -176,6 +176,22 @@ fn others(run: &Run, than: &[u32]) -> Vec<u32> {
     run.cluster.numbers().into_iter().filter(|number| !than.contains(number)).collect()
 }
 
+/// Lets the clients go on for a while; it means something only with `least` writes acknowledged.
+async fn goes_on(run: &Run, seconds: u64, least: u64, meanwhile: &str) -> anyhow::Result<()> {
+    let before = run.ledger.acknowledged();
+    sleep(Duration::from_secs(seconds)).await;
+    let written = run.ledger.acknowledged() - before;
+    ensure!(written >= least, "{written} writes in {seconds} s {meanwhile}");
+    Ok(())
+}
+
+/// Mends all links and demands that the cluster is well again.
+async fn heal_and_settle(run: &mut Run) -> anyhow::Result<()> {
+    run.cluster.heal();
+    until_settled(run, 30).await?;
+    run.settle().await
+}
+
 /// Every machine loses power in the same moment.
 async fn power_cut(run: &mut Run) -> anyhow::Result<()> {
     let all: Vec<_> = run.cluster.numbers().into_iter().map(|n| (n, Kill::Power)).collect();
@@ -227,9 +243,7 @@ fn leader_in_the_minority(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         let acknowledged = run.ledger.acknowledged();
         sleep(Duration::from_secs(10)).await;
         ensure!(run.ledger.acknowledged() > acknowledged + 5, "the majority took no writes");
-        run.cluster.heal();
-        until_settled(run, 30).await?;
-        run.settle().await
+        heal_and_settle(run).await
     }
     .boxed()
 }

@@ -20,11 +20,6 @@ impl Leaders {
             Some(known) => Err(format!("E: n{known} and n{number} both lead in term {term}")),
         }
     }
-
-    /// How many terms had a leader.
-    pub fn terms(&self) -> usize {
-        self.by_term.len()
-    }
 }
 
 #[cfg(test)]

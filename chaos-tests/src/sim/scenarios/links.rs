@@ -10,7 +10,9 @@ use swarm_net::sim::Link;
 use tokio::time::sleep;
 
 use super::super::run::Run;
-use super::{create, leader_of, others, running, until_exact, until_settled};
+use super::{
+    create, goes_on, heal_and_settle, leader_of, others, running, until_exact, until_settled,
+};
 
 /// Writes that must be acknowledged while links are at their worst, for the run to mean something.
 const LEAST_WRITES: u64 = 5;
@@ -21,10 +23,7 @@ async fn live_with(run: &mut Run, link: Link) -> anyhow::Result<()> {
     sleep(run.chance.millis(500, 2000)).await;
     run.cluster.network.set_default_link(link);
     run.cluster.world.count("fault: links changed");
-    let before = run.ledger.acknowledged();
-    sleep(Duration::from_secs(30)).await;
-    let written = run.ledger.acknowledged() - before;
-    ensure!(written >= LEAST_WRITES, "{written} writes in 30 s over {link:?}");
+    goes_on(run, 30, LEAST_WRITES, &format!("over {link:?}")).await?;
     run.cluster.network.set_default_link(Link::LAN);
     until_settled(run, 30).await?;
     run.settle().await
@@ -93,13 +92,8 @@ pub(super) fn bridge(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         run.cluster.partition(&[leading], &[far])?;
         run.cluster.world.count("fault: partition");
         sleep(Duration::from_secs(5)).await;
-        let before = run.ledger.acknowledged();
-        sleep(Duration::from_secs(10)).await;
-        let written = run.ledger.acknowledged() - before;
-        ensure!(written > LEAST_WRITES, "{written} writes in 10 s although a majority is whole");
-        run.cluster.heal();
-        until_settled(run, 30).await?;
-        run.settle().await
+        goes_on(run, 10, LEAST_WRITES + 1, "although a majority is whole").await?;
+        heal_and_settle(run).await
     }
     .boxed()
 }
@@ -119,9 +113,7 @@ pub(super) fn ring(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         }
         run.cluster.world.count("fault: partition");
         sleep(Duration::from_secs(25)).await;
-        run.cluster.heal();
-        until_settled(run, 30).await?;
-        run.settle().await
+        heal_and_settle(run).await
     }
     .boxed()
 }

@@ -177,16 +177,16 @@ pub(super) fn old_copy(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         run.start_clients(3);
         // Copied while it runs, or while it is down: then its next start is one that others know.
         // What a follower had is known to its leader; what a leader had, to nobody.
-        let running = run.chance.percent(50);
+        let live = run.chance.percent(50);
         let leading = leader_of(run)?;
-        let victim = if running { others(run, &[leading])[0] } else { victim(run)? };
-        if running {
+        let victim = if live { others(run, &[leading])[0] } else { victim(run)? };
+        if live {
             sleep(run.chance.millis(500, 2000)).await;
         } else {
             run.cluster.kill(victim, Kill::Process).await?;
         }
         let copy = run.cluster.copy(victim)?;
-        if !running {
+        if !live {
             run.cluster.boot(victim).await?;
         }
         sleep(run.chance.millis(3000, 8000)).await;
