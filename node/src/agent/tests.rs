@@ -220,8 +220,8 @@ async fn a_restarted_daemon_adopts_what_runs_and_stops_at_once_itself() {
     assert!(machine.runtime.running().is_empty(), "nobody asks for it any more");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lost_table_restarts_no_task_and_leaves_none_that_is_not_wanted() {
+/// Tasks 1 and 2 run on it, and their daemon has stopped.
+async fn runs_two_without_a_daemon() -> Machine {
     let machine = Machine::new();
     let mut daemon = machine.boot().await;
     let both = [1, 2].map(|task| assignment(task, "web", DesiredState::Running));
@@ -229,6 +229,12 @@ async fn a_lost_table_restarts_no_task_and_leaves_none_that_is_not_wanted() {
     daemon.until(1, RUNNING).await;
     daemon.until(2, RUNNING).await;
     daemon.stop().await;
+    machine
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_table_restarts_no_task_and_leaves_none_that_is_not_wanted() {
+    let machine = runs_two_without_a_daemon().await;
     let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
     Store::set_aside_on(&disk, Path::new("/d"), Table::Agent).expect("room");
     let mut daemon = machine.boot().await;
@@ -244,13 +250,7 @@ async fn a_lost_table_restarts_no_task_and_leaves_none_that_is_not_wanted() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_tasks_wait_for_the_leader_but_not_for_ever() {
-    let machine = Machine::new();
-    let mut daemon = machine.boot().await;
-    let both = [1, 2].map(|task| assignment(task, "web", DesiredState::Running));
-    daemon.assign(both.to_vec()).await;
-    daemon.until(1, RUNNING).await;
-    daemon.until(2, RUNNING).await;
-    daemon.stop().await;
+    let machine = runs_two_without_a_daemon().await;
     machine.runtime.lose_power();
     let mut daemon = machine.boot().await;
     tokio::time::sleep(LEADER_PATIENCE / 2).await;
