@@ -134,7 +134,7 @@ pub(super) const ALL: [Scenario; 20] = [
         46,
         "started-twice",
         "a copied data directory started twice",
-        "only the later one goes on",
+        "a directory or an identity that is in use is refused",
         &[
             Place::Test(ADMISSION, "a_copy_of_the_node_itself_is_not_let_in"),
             Place::Test(

@@ -30,9 +30,4 @@ impl OneLeaderATerm {
         let known = *self.leaders.entry(term).or_insert(leader);
         if known == leader { Ok(()) } else { Err(format!("{known} and {leader} lead term {term}")) }
     }
-
-    /// Terms that had a leader.
-    pub fn terms(&self) -> usize {
-        self.leaders.len()
-    }
 }

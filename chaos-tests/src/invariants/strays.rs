@@ -25,6 +25,7 @@ pub async fn programs_are_tasks(
             Ok(tasks) => Some(tasks),
             Err(error) => {
                 last = format!("{error:#}");
+                // Each look asks the API for everything and reads all of /proc: not every 10 ms.
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 None
             }

@@ -117,11 +117,6 @@ impl Load {
 }
 
 impl Done {
-    /// Begin and end of all acknowledged writes, in microseconds since the load began.
-    pub fn writes(&self) -> Vec<Span> {
-        journal::spans(&self.records)
-    }
-
     /// How many operations of this kind ended so.
     pub fn count(&self, f: F, kind: Kind) -> usize {
         self.records.iter().filter(|record| record.f == f && record.kind == kind).count()
