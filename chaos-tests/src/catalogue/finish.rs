@@ -54,7 +54,7 @@ impl Stage {
         cluster.settled().await.context("C: the cluster is not whole again")?;
         sheet.at_most("C caught up after the heal", heal.elapsed(), CAUGHT_UP);
         let finals = read_all(&cluster, &journal).await?;
-        let done = journal.done()?;
+        let done = journal.done().map_err(|error| invalid(format!("{error:#}")))?;
         tell_load(&mut sheet, &done, churned.changes);
         histories(&mut sheet, &done, &finals)?;
         if !churned.open.is_empty() {
@@ -207,6 +207,14 @@ fn histories(
             blind.given_up
         ),
     );
+    // One in ten is more than a busy machine explains.
+    if registers == 0 || blind.given_up * 10 > registers + blind.given_up {
+        return Err(invalid(format!(
+            "too tangled to judge: {} of {} registers",
+            blind.given_up,
+            registers + blind.given_up
+        )));
+    }
     Ok(())
 }
 

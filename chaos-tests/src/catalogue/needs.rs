@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -30,14 +31,34 @@ pub enum Need {
 
 /// Free disk that directories and logs of a cluster take at most.
 const NODES_MIB: u64 = 512;
-/// Free disk that a history takes at most.
+/// Free disk that the history of a scenario takes at most.
 const HISTORY_MIB: u64 = 128;
+/// Free disk that a minute of a soak writes as its history.
+const SOAK_MIB_MINUTE: u64 = 5;
 
 /// Checks that all of them are there, and what every run needs.
 ///
 /// # Errors
 /// What is missing, as a reason to skip.
 pub(super) fn check_all(needs: &[Need], ask: &Ask) -> Result<()> {
+    check_room(ask, HISTORY_MIB)?;
+    needs.iter().try_for_each(|need| check(*need))?;
+    // Last: cargo may have to build it.
+    swarm().map_err(|error| skipped(format!("{error:#}")))?;
+    Ok(())
+}
+
+/// Checks that there is room for the histories of a soak of so long, and what every run needs.
+///
+/// # Errors
+/// What is missing, as a reason to skip.
+pub(super) fn check_soak(ask: &Ask, time: Duration) -> Result<()> {
+    check_all(&[], ask)?;
+    check_room(ask, HISTORY_MIB.max(SOAK_MIB_MINUTE * time.as_secs().div_ceil(60)))
+}
+
+/// Checks that nodes and histories have room.
+fn check_room(ask: &Ask, history_mib: u64) -> Result<()> {
     let room = |place: &Path, least| match too_little(place, least) {
         Ok(None) => Ok(()),
         Ok(Some(missing)) => Err(skipped(missing)),
@@ -47,11 +68,7 @@ pub(super) fn check_all(needs: &[Need], ask: &Ask) -> Result<()> {
     std::fs::create_dir_all(&ask.out).map_err(|error| {
         skipped(format!("histories cannot go to {}: {error}", ask.out.display()))
     })?;
-    room(&ask.out, HISTORY_MIB)?;
-    needs.iter().try_for_each(|need| check(*need))?;
-    // Last: cargo may have to build it.
-    swarm().map_err(|error| skipped(format!("{error:#}")))?;
-    Ok(())
+    room(&ask.out, history_mib)
 }
 
 /// Checks that it is there.
@@ -147,5 +164,13 @@ mod tests {
         let ask = Ask { name: "x".to_owned(), seed: 1, short: true, rounds: None, out };
         let error = check_all(&[], &ask).expect_err("nobody writes there");
         assert_eq!(super::super::Verdict::of(&Err(error)).code(), 4);
+    }
+
+    #[test]
+    fn a_soak_too_long_for_the_disk_is_skipped() {
+        let out = std::env::temp_dir();
+        let ask = Ask { name: "x".to_owned(), seed: 1, short: true, rounds: None, out };
+        let error = check_room(&ask, u64::MAX).expect_err("no disk is that large");
+        assert!(error.to_string().contains("MiB free"), "{error}");
     }
 }

@@ -54,7 +54,7 @@ const OF_NETWORK: [Fault; 3] = [Fault::Partition, Fault::OneWay, Fault::Loss];
 pub async fn soak(ask: Ask, time: Duration) -> Result<Sheet> {
     let mut chance = Chance::new(ask.seed, "soak");
     let mut faults = PLAIN.to_vec();
-    needs::check_all(&[], &ask)?;
+    needs::check_soak(&ask, time)?;
     let has_power = needs::check(Need::PowerCuts(DISK_MIB * NODES as u64)).is_ok();
     if has_power {
         faults.push(Fault::PowerCut);
