@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use swarm_chaos::sim::scenarios;
+
 fn seeds(usual: u64) -> u64 {
     let asked = std::env::var("SWARM_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(usual)
@@ -20,7 +22,8 @@ fn fuzz(args: &[&str]) -> String {
 #[test]
 fn every_scripted_scenario_holds() {
     let list = fuzz(&["--list"]);
-    assert!(list.lines().count() >= 24, "scenarios are missing: {list}");
+    let all: Vec<_> = scenarios::ALL.iter().map(|it| it.name).collect();
+    assert_eq!(list.lines().collect::<Vec<_>>(), all, "scenarios are missing");
     let seeds = seeds(1).to_string();
     for scenario in list.lines() {
         println!("{scenario}");
