@@ -282,35 +282,90 @@ async fn absent(cluster: &Cluster) -> Result<Vec<NodeId>> {
     Ok(all.iter().map(|it| it.node.id).filter(|id| !known.contains(id)).collect())
 }
 
+/// Ballast: configs of this size, so that taking in a snapshot takes a while.
+const BALLAST: usize = 12;
+const BALLAST_BYTES: usize = 500 * 1024;
+/// What the daemons log: also when a snapshot is sent, and when one was installed.
+const LOGS: &str = "info,openraft=info";
+const SENT: &str = "::stream_snapshot";
+const INSTALLED: &str = "Done install complete snapshot";
+
 async fn snapshot_killed(ask: Ask) -> Result<Sheet> {
-    let cluster = Cluster::start_with(3, 0, &["--snapshot-interval", "100"]).await?;
+    let mut cluster = Cluster::start_with(3, 0, &["--snapshot-interval", "100"]).await?;
+    for number in 0..3 {
+        let logs = vec![("SWARM_LOG".to_owned(), LOGS.to_owned())];
+        cluster.node(number).set_environment(logs);
+        cluster.node(number).kill()?;
+        cluster.node(number).restart()?;
+        cluster.node(number).serving().await?;
+    }
+    cluster.settled().await?;
     let mut stage = Stage::with(&ask, cluster).await?;
     let mut chance = Chance::new(ask.seed, "snapshot-killed");
-    // A state of some MiB: taking it in takes a while.
-    for number in 0..12 {
-        let large = spec::config(&format!("ballast-{number}"), &[7; 500 * 1024])?;
-        let mut client = stage.cluster.client(0);
-        client.post::<Written>("/v1/configs/create", &large).await?;
-    }
-    let mut behind = 0;
+    ballast(&stage, "create").await?;
+    let (mut began, mut broken, mut installed) = (0, 0, 0);
     for _ in 0..ask.rounds(10, 3) {
         let leader = stage.cluster.leader().await?;
         let number = (leader + 1) % 3;
         stage.kill(number)?;
+        // The next snapshot is due when the log has grown by as much as the last one took.
+        for _ in 0..2 {
+            ballast(&stage, "update").await?;
+        }
         let goal = stage.load.acknowledged() + 400;
         wait_until("it falls behind", PATIENCE, async || {
             (stage.load.acknowledged() >= goal).then_some(())
         })
         .await?;
-        behind += 1;
-        for _ in 0..3 {
+        let (sent, done) = snapshots(&stage, number)?;
+        for life in 0..3 {
             stage.cluster.node(number).restart()?;
-            sleep(chance.millis(50, 700)).await;
+            if life == 0 {
+                wait_until("a snapshot is sent to it", PATIENCE, async || {
+                    snapshots(&stage, number).is_ok_and(|now| now.0 > sent).then_some(())
+                })
+                .await?;
+            }
+            sleep(chance.millis(0, if life == 0 { 100 } else { 700 })).await;
             stage.kill(number)?;
         }
+        let (sent_killed, done_killed) = snapshots(&stage, number)?;
+        began += sent_killed - sent;
+        broken += (sent_killed - sent).saturating_sub(done_killed - done);
         stage.restart(number).await?;
         stage.heals().await?;
+        installed += snapshots(&stage, number)?.1 - done_killed;
     }
-    stage.sheet.injected("replica far behind", behind);
+    stage.sheet.injected("snapshot cut short by a kill", u64::try_from(broken)?);
+    stage.sheet.fact("snapshots sent to lives that were killed", began.to_string());
+    stage.sheet.fact("snapshots installed by the lives after them", installed.to_string());
+    if broken == 0 || installed == 0 {
+        return Err(invalid("no snapshot was cut short, or none installed afterwards"));
+    }
     stage.finish().await
+}
+
+/// Creates or updates the ballast.
+async fn ballast(stage: &Stage, how: &str) -> Result<()> {
+    let mut client = stage.cluster.client(stage.cluster.leader().await?);
+    for number in 0..BALLAST {
+        let name = format!("ballast-{number}");
+        let large = spec::config(&name, &[7; BALLAST_BYTES])?;
+        let target = match how {
+            "create" => "/v1/configs/create".to_owned(),
+            _ => format!("/v1/configs/{name}/update"),
+        };
+        client.post::<Written>(&target, &large).await.context("write the ballast")?;
+    }
+    Ok(())
+}
+
+/// How many snapshots all nodes began to send, and how many the `number`-th installed.
+fn snapshots(stage: &Stage, number: usize) -> Result<(usize, usize)> {
+    let count = |number: usize, what: &str| {
+        let log = std::fs::read_to_string(stage.cluster.nodes()[number].log_file())?;
+        anyhow::Ok(log.lines().filter(|line| line.contains(what)).count())
+    };
+    let sent: Result<Vec<_>> = (0..3).map(|node| count(node, SENT)).collect();
+    Ok((sent?.iter().sum(), count(number, INSTALLED)?))
 }
