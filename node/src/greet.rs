@@ -31,6 +31,10 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The only voter needs nobody; it gives the others this long to say what they remember.
 const ALONE: Duration = Duration::from_millis(500);
 
+/// How often a node that hears no leader asks for later lives of its own, and how long it hears none
+/// before it does.
+const LOOK_AROUND: Duration = Duration::from_secs(3);
+
 /// The newest life that greeted here, by node. In memory: the record of the members keeps the rest.
 pub(crate) type Lives = Mutex<BTreeMap<NodeId, Incarnation>>;
 
@@ -193,26 +197,59 @@ fn had(core: &Core, node: NodeId) -> Option<(Term, Revision)> {
 /// Watches for another process under this node's identity, until cancelled.
 pub(crate) async fn watch_for_a_double(core: Arc<Core>) {
     let cancel = core.tasks.token();
+    let addr = tokio::select! {
+        () = cancel.cancelled() => return,
+        addr = recorded_double(&core) => addr,
+        () = remembered_double(&core) => None,
+    };
+    let at = addr.map(|addr| format!(", at {addr}")).unwrap_or_default();
+    let reason = format!(
+        "another process runs as this node{at}: its data directory is a copy of this one, or this \
+         one of it"
+    );
+    quarantine::supersede(&core, &reason).await;
+}
+
+/// Waits until this node's own record shows a later life; gives that one's address.
+async fn recorded_double(core: &Core) -> Option<String> {
     let mut views = core.consensus.views();
     let mine = core.incarnation.boot();
     let newer = views.wait_for(|view| {
         let recorded = view.nodes.get(&core.id).map(|node| node.status.incarnation);
-        let boot = recorded.and_then(|life| boot::counted(life.boot()));
-        boot.is_some_and(|boot| boot > mine)
+        recorded.is_some_and(|life| is_later(life, mine))
     });
-    let addr = tokio::select! {
-        () = cancel.cancelled() => return,
-        newer = newer => match newer {
-            Ok(view) => view.nodes.get(&core.id).map(|node| node.status.addr.clone()),
-            Err(_) => return,
-        },
-    };
-    let reason = format!(
-        "another process runs as this node, at {}: its data directory is a copy of this one, or this \
-         one of it",
-        addr.unwrap_or_default()
-    );
-    quarantine::supersede(&core, &reason).await;
+    let seen = newer.await.map(|view| view.nodes.get(&core.id).map(|it| it.status.addr.clone()));
+    match seen {
+        Ok(addr) => addr,
+        // The consensus has ended; so does this node.
+        Err(_closed) => std::future::pending().await,
+    }
+}
+
+/// Waits until another node remembers a later life of this one. While a leader feeds this process its
+/// record tells; a later life elsewhere is fed instead of it.
+async fn remembered_double(core: &Core) {
+    loop {
+        tokio::time::sleep(LOOK_AROUND).await;
+        let status = core.consensus.status_now();
+        let silent = core.consensus.leader_silent().unwrap_or_default();
+        if status.is_leader() || silent < LOOK_AROUND {
+            continue;
+        }
+        let others = status.voters.into_iter().filter(|id| *id != core.id);
+        let mut calls: FuturesUnordered<_> = others.map(|peer| ask(core, peer)).collect();
+        while let Some((_peer, memory)) = calls.next().await {
+            let life = memory.and_then(|memory| memory.life);
+            if life.is_some_and(|life| is_later(life, core.incarnation.boot())) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether `life` began after the start numbered `mine`.
+fn is_later(life: Incarnation, mine: u64) -> bool {
+    boot::counted(life.boot()).is_some_and(|boot| boot > mine)
 }
 
 pub(crate) mod fuzz {

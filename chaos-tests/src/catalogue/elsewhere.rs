@@ -134,8 +134,12 @@ pub(super) const ALL: [Scenario; 20] = [
         46,
         "started-twice",
         "a copied data directory started twice",
-        "a directory or an identity that is in use is refused",
+        "the earlier process gives way; what is in use is refused",
         &[
+            Place::Test(
+                "chaos-tests/tests/real/doubles.rs",
+                "earlier_of_two_processes_of_one_node_gives_way",
+            ),
             Place::Test(ADMISSION, "a_copy_of_the_node_itself_is_not_let_in"),
             Place::Test(
                 "state/src/store/tests.rs",

@@ -8,7 +8,7 @@ use swarm_chaos::invariants::programs;
 use swarm_chaos::real::{Cluster, spec, wait_until};
 use swarm_node::api::types::{ClusterStatus, Info, NodeEntry, Written};
 
-use crate::support::{Run, SOON};
+use crate::support::{Run, SOON, copy_dir};
 
 /// Flips a byte of a stored record of `marker`s.
 fn flip(dir: &Path, marker: u8) -> Result<PathBuf> {
@@ -106,21 +106,6 @@ async fn without_a_majority_it_waits_and_says_so() -> Result<()> {
     .await?;
     cluster.node(1).restart()?;
     back(&cluster, 2).await
-}
-
-/// All files below `from`, but not sockets and process ids.
-fn copy_dir(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_dir(&entry.path(), &target)?;
-        } else if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

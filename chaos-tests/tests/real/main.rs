@@ -10,6 +10,7 @@ mod bad_programs;
 mod bad_requests;
 mod bad_tokens;
 mod commands;
+mod doubles;
 mod hostile_peer;
 mod joining;
 mod leader;

@@ -1,5 +1,7 @@
 //! What several of the tests need.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -79,4 +81,19 @@ pub(crate) fn fails(output: &Output, code: i32, word: &str) -> Result<()> {
 /// Expects a node to answer as if nothing had happened.
 pub(crate) async fn alive<T: DeserializeOwned>(client: &mut Client, target: &str) -> Result<T> {
     Ok(client.get(target).await?)
+}
+
+/// All files below `from`, but not sockets and process ids.
+pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
