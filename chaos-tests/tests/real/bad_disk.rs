@@ -9,7 +9,7 @@ use serde_json::Value;
 use swarm_chaos::real::{ClientError, Cluster, spec, wait_until};
 use swarm_node::api::types::Written;
 
-use crate::support::SOON;
+use crate::support::{SOON, skip};
 
 /// A small file system; gone when dropped.
 struct Small<'a>(&'a Path);
@@ -40,8 +40,7 @@ impl Drop for Small<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_refuses_writes_keeps_reads_and_recovers() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: needs root");
-        return Ok(());
+        return skip("needs root");
     }
     let mut cluster = Cluster::empty()?;
     let dir = cluster.scratch().join("n0");

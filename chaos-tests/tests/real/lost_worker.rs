@@ -6,7 +6,7 @@ use swarm_chaos::real::{Cluster, Partition, can_partition, spec, wait_until};
 use swarm_model::task_state::ObservedState;
 use swarm_node::api::types::Written;
 
-use crate::support::{LONG, Run, SOON};
+use crate::support::{LONG, Run, SOON, skip};
 
 const WORKER: usize = 3;
 
@@ -51,8 +51,7 @@ async fn tasks_of_a_lost_machine_run_elsewhere() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_was_cut_off_ends_its_old_tasks_when_it_returns() -> Result<()> {
     if !can_partition() {
-        eprintln!("skipped: needs root and nft");
-        return Ok(());
+        return skip("needs root and nft");
     }
     let cluster = cluster_with_tasks().await?;
     let run = Run::start(&cluster);

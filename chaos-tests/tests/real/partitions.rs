@@ -7,7 +7,7 @@ use http::Method;
 use swarm_chaos::real::{Cluster, Partition, Stopwatch, can_partition, spec, wait_until};
 use swarm_node::api::types::Written;
 
-use crate::support::{Run, SOON, refused};
+use crate::support::{Run, SOON, refused, skip};
 
 /// What a node without quorum may take for its refusal (N10), with a busy machine's margin.
 const FAILS_WITHIN: Duration = Duration::from_secs(12);
@@ -15,8 +15,7 @@ const FAILS_WITHIN: Duration = Duration::from_secs(12);
 #[tokio::test(flavor = "multi_thread")]
 async fn leader_in_a_minority_is_replaced_and_refuses_writes() -> Result<()> {
     if !can_partition() {
-        eprintln!("skipped: needs root and nft");
-        return Ok(());
+        return skip("needs root and nft");
     }
     let mut cluster = Cluster::start(3, 0).await?;
     let web = spec::service("web", 6, &spec::STAYS)?;
@@ -55,8 +54,7 @@ async fn leader_in_a_minority_is_replaced_and_refuses_writes() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_writes_while_every_node_is_alone_and_all_is_well_afterwards() -> Result<()> {
     if !can_partition() {
-        eprintln!("skipped: needs root and nft");
-        return Ok(());
+        return skip("needs root and nft");
     }
     let cluster = Cluster::start(3, 0).await?;
     let run = Run::start(&cluster);

@@ -7,7 +7,7 @@ use swarm_chaos::invariants::programs;
 use swarm_chaos::real::{Cluster, Stopwatch, spec, wait_until};
 use swarm_node::api::types::{Info, Written};
 
-use crate::support::{LONG, SOON};
+use crate::support::{LONG, SOON, skip};
 
 /// How soon after the daemon's start.
 const STARTS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -24,8 +24,7 @@ fn booted(id: &str) -> Vec<String> {
 async fn machine_that_boots_alone_starts_its_tasks_and_keeps_them_when_the_others_return()
 -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: needs root");
-        return Ok(());
+        return skip("needs root");
     }
     let mut cluster = Cluster::start(3, 1).await?;
     let web = spec::service("web", 8, &spec::STAYS)?;

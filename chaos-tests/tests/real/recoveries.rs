@@ -9,7 +9,7 @@ use swarm_chaos::real::{Cluster, Partition, Swarm, can_partition, spec, wait_unt
 use swarm_model::node::Role;
 use swarm_node::api::types::{Info, NodeEntry, Written};
 
-use crate::support::{LONG, SOON, fails};
+use crate::support::{LONG, SOON, fails, skip};
 
 async fn info_says(
     cluster: &Cluster,
@@ -81,8 +81,7 @@ async fn manager_that_is_heard_follows_the_survivor_and_no_task_of_theirs_is_res
 #[tokio::test(flavor = "multi_thread")]
 async fn two_recoveries_that_did_not_know_of_each_other_stay_apart_and_say_so() -> Result<()> {
     if !can_partition() {
-        eprintln!("skipped: needs root and nft");
-        return Ok(());
+        return skip("needs root and nft");
     }
     let mut cluster = Cluster::start(3, 0).await?;
     cluster.settled().await?;

@@ -1,6 +1,7 @@
 //! What several of the tests need.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -94,6 +95,18 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
         } else if entry.file_type()?.is_file() {
             fs::copy(entry.path(), target)?;
         }
+    }
+    Ok(())
+}
+
+/// Ends a test that this machine cannot run: says so, also in the file that `SWARM_SKIPPED` names.
+#[expect(clippy::print_stderr, reason = "a skipped test says so where it is run")]
+pub(crate) fn skip(why: &str) -> Result<()> {
+    eprintln!("skipped: {why}");
+    if let Some(path) = std::env::var_os("SWARM_SKIPPED") {
+        let mut file = fs::File::options().create(true).append(true).open(path)?;
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        file.write_all(format!("{test}: {why}\n").as_bytes())?;
     }
     Ok(())
 }
