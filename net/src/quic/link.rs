@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, SendDatagramError};
+use quinn::{Connection, ConnectionError, SendDatagramError, VarInt};
 use swarm_model::id::NodeId;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -257,11 +257,10 @@ impl Link {
         self.hurry(limits::STALE_DIAL);
     }
 
-    /// The peer is elsewhere: a live connection is left to its streams, the next call dials anew.
+    /// The peer is elsewhere: where it was nobody answers, and calls on their way there need not wait
+    /// for it. The next call dials anew.
     pub(crate) fn moved(&self) {
-        if let Some(connection) = self.live() {
-            self.lost(&connection);
-        }
+        self.end(codes::DONE, b"moved");
         self.hurry(Duration::ZERO);
     }
 
@@ -293,8 +292,12 @@ impl Link {
 
     /// Closes the connection: the peer was removed.
     pub(crate) fn cut(&self, words: &[u8]) {
+        self.end(codes::REMOVED, words);
+    }
+
+    fn end(&self, code: VarInt, words: &[u8]) {
         if let Some(connection) = self.live() {
-            connection.close(codes::REMOVED, words);
+            connection.close(code, words);
             self.lost(&connection);
         }
     }

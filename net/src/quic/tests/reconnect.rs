@@ -142,6 +142,28 @@ async fn a_changed_address_is_dialed_anew() {
 }
 
 #[tokio::test]
+async fn a_call_on_its_way_to_where_a_peer_was_does_not_wait_for_it() {
+    let root = root(1);
+    let caller = node(&identity(&root, 1, Role::Manager), any_port());
+    let peer = identity(&root, 2, Role::Manager);
+    let (old, addr) = doomed(&peer, any_port());
+    caller.mesh.set_address(peer.node_id(), addr);
+    // Shorter than the silence after which the connection would end by itself.
+    let deadline = Duration::from_secs(5);
+    let call = || caller.mesh.call(peer.node_id(), Method::Propose, BODY, deadline);
+    call().await.expect("answered");
+    drop(old);
+    let new = node(&peer, any_port());
+    let moves = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        caller.mesh.set_address(new.id, new.addr);
+    };
+    let (answer, ()) = tokio::join!(call(), moves);
+    assert_eq!(answer, Err(CallError::Closed));
+    assert_eq!(call().await, Ok(BODY));
+}
+
+#[tokio::test]
 async fn calls_at_once_share_one_dial() {
     let (left, right) = two();
     let calls = (0..50).map(|_| left.mesh.call(right.id, Method::Propose, BODY, LONG));
