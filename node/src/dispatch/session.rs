@@ -163,6 +163,7 @@ async fn collect(node: NodeId, leadership: &Leadership, mut up: MessageReceiver)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::wire::REPORTS_PER_MESSAGE;
     use swarm_model::assignment::AssignmentMessage;
     use swarm_model::command::StatusReport;
     use swarm_model::id::TaskId;
@@ -171,6 +172,7 @@ mod tests {
     use swarm_model::task_state::ObservedState;
     use swarm_model::units::Timestamp;
     use tokio::sync::mpsc;
+    use tokio::time::{Instant, sleep, timeout_at};
     use tokio_util::sync::CancellationToken;
 
     const NODE: NodeId = NodeId::from_raw(1);
@@ -233,5 +235,72 @@ mod tests {
         assert_eq!(reported.recv().await, Some((NODE, reports)));
         drop(leadership);
         assert_eq!(reported.recv().await, None, "nonsense was passed on");
+    }
+
+    /// Sends full batches until `until`; how many were taken off its hands.
+    async fn flood(mut agent: MessageSender, until: Instant) -> u64 {
+        let status = TaskStatus::new(ObservedState::Running, Timestamp::default(), "");
+        let reports = vec![StatusReport { task: TaskId::from_raw(1), status }; REPORTS_PER_MESSAGE];
+        let bytes = frame::encode(&StatusBatch { reports });
+        let mut sent = 0;
+        while let Ok(Ok(())) = timeout_at(until, agent.send(bytes.clone())).await {
+            sent += 1;
+        }
+        sent
+    }
+
+    /// 62 of the catalogue: what one agent sends faster than its pace stays in its stream, so that others' reports
+    /// go through at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_reports_waits_in_its_stream_and_holds_up_nobody_else() {
+        const OTHER: NodeId = NodeId::from_raw(2);
+        let (leadership, mut reported) = leadership();
+        let ((flooded, flooding), (quiet, other)) =
+            (MessageStream::pair(4), MessageStream::pair(4));
+        let ((_a, flooded), (flooding, _b)) = (flooded.split(), flooding.split());
+        let ((_c, quiet), (mut other, _d)) = (quiet.split(), other.split());
+        let seconds = 10;
+        let until = Instant::now() + Duration::from_secs(seconds);
+        // A leader that records 200 messages a second, whoever sends them.
+        let record = async {
+            let (mut of_flood, mut of_other) = (0, Vec::new());
+            while let Ok(Some((node, reports))) = timeout_at(until, reported.recv()).await {
+                match node {
+                    NODE => of_flood += reports.len(),
+                    _ => of_other.push(Instant::now()),
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            (of_flood, of_other)
+        };
+        let now_and_then = async {
+            let mut sent = Vec::new();
+            let status = TaskStatus::new(ObservedState::Running, Timestamp::default(), "");
+            let reports = vec![StatusReport { task: TaskId::from_raw(2), status }];
+            let bytes = frame::encode(&StatusBatch { reports });
+            for _ in 1..seconds {
+                sleep(Duration::from_secs(1)).await;
+                sent.push(Instant::now());
+                other.send(bytes.clone()).await.expect("open");
+            }
+            sent
+        };
+        let collecting = async {
+            tokio::join!(collect(NODE, &leadership, flooded), collect(OTHER, &leadership, quiet))
+        };
+        let (taken, (of_flood, of_other), sent) = tokio::select! {
+            _ = collecting => panic!("a session ended"),
+            all = async { tokio::join!(flood(flooding, until), record, now_and_then) } => all,
+        };
+        // A burst of 10,000, then 2,000 a second; a few messages more lie in the stream.
+        let most = 10_000 + 2_000 * usize::try_from(seconds).expect("small");
+        assert!(of_flood > most / 2, "only {of_flood} reports of the flood were recorded");
+        assert!(of_flood <= most, "{of_flood} reports of one agent in {seconds} s");
+        assert!(taken <= (most / REPORTS_PER_MESSAGE) as u64 + 6, "{taken} messages were taken");
+        assert_eq!(of_other.len(), sent.len(), "reports of a quiet agent are missing");
+        for (sent, recorded) in sent.into_iter().zip(of_other) {
+            let waited = recorded - sent;
+            assert!(waited < Duration::from_millis(100), "a quiet agent waited for {waited:?}");
+        }
     }
 }
