@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::budget::{Budget, Share};
 use super::{codes, limits};
@@ -36,8 +36,8 @@ pub(crate) struct FrameReader {
     budget: Option<Budget>,
     /// The share of the frame being read, or of the last one that was given out.
     share: Option<Share>,
-    /// The share is the one of a message that is still being read.
-    admitted: bool,
+    /// When the message that is being read must be there; its share is taken.
+    due: Option<Instant>,
 }
 
 impl FrameWriter {
@@ -104,7 +104,7 @@ impl Drop for FrameWriter {
 impl FrameReader {
     pub(crate) fn new(stream: RecvStream) -> Self {
         let (budget, share) = (None, None);
-        Self { stream, chunks: VecDeque::new(), buffered: 0, budget, share, admitted: false }
+        Self { stream, chunks: VecDeque::new(), buffered: 0, budget, share, due: None }
     }
 
     /// A reader of what others send unasked. A frame counts until the next one is read, or the reader dropped.
@@ -136,7 +136,7 @@ impl FrameReader {
     /// Reads one message of a stream; `None` at the stream's end. Cancel-safe.
     pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, CallError> {
         // The head stays buffered until the whole message is there, so that a dropped future loses nothing.
-        if !self.admitted {
+        if self.due.is_none() {
             self.share = None;
         }
         if !self.buffer(MESSAGE_HEAD).await? {
@@ -146,20 +146,20 @@ impl FrameReader {
             };
         }
         let length = wire::decode_message(self.peek())?;
-        if !self.admitted {
-            self.admit(length).await;
-            self.admitted = true;
-        }
-        while self.buffered < MESSAGE_HEAD + length {
-            let more = self.buffer(self.buffered + 1);
-            match timeout(limits::STALLED_MESSAGE, more).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return Err(cut_short(self.buffered)),
-                Ok(Err(error)) => return Err(error),
-                Err(_elapsed) => return Err(stalled(self.buffered)),
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                self.admit(length).await;
+                *self.due.insert(Instant::now() + limits::message_deadline(length))
             }
+        };
+        match timeout_at(due, self.buffer(MESSAGE_HEAD + length)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(cut_short(self.buffered)),
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => return Err(too_slow(self.buffered)),
         }
-        self.admitted = false;
+        self.due = None;
         drop(self.take(MESSAGE_HEAD));
         Ok(Some(self.take(length)))
     }
@@ -249,8 +249,8 @@ fn cut_short(bytes: usize) -> CallError {
     CallError::Protocol(FrameError::Malformed { reason })
 }
 
-fn stalled(bytes: usize) -> CallError {
-    let reason = format!("nothing more of a message came, after {bytes} of its bytes");
+fn too_slow(bytes: usize) -> CallError {
+    let reason = format!("a message came too slowly: {bytes} of its bytes in time");
     CallError::Protocol(FrameError::Malformed { reason })
 }
 

@@ -60,8 +60,10 @@ pub(crate) const BACK_OFF: (Duration, Duration) =
 pub(crate) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// A request must have arrived within this after its stream began.
 pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// A message of a stream that has begun must go on within this.
-pub(crate) const STALLED_MESSAGE: Duration = Duration::from_secs(20);
+/// A message of a stream that has begun must have arrived within this, and what [`SLOWEST`] takes besides.
+pub(crate) const MESSAGE_DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes a second that a long message must come with: half of what a bad link still carries.
+pub(crate) const SLOWEST: u32 = 32 << 10;
 /// How often the certificates of live connections are looked at.
 pub(crate) const EXPIRY_CHECK: Duration = Duration::from_secs(10);
 /// An answer must be taken within this.
@@ -85,6 +87,12 @@ const fn silence(lane: Lane) -> (Duration, Option<Duration>) {
         // Probes go to a random peer each time: a connection is kept for the next one.
         Lane::Gossip => (Duration::from_secs(90), None),
     }
+}
+
+/// How long a message of `length` bytes may take once it has begun.
+pub(crate) fn message_deadline(length: usize) -> Duration {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    MESSAGE_DEADLINE + Duration::from_secs(1) * length / SLOWEST
 }
 
 /// Streams that an admitted member may have open on `lane`.

@@ -16,7 +16,7 @@ use crate::rpc::{Lane, Method, Refusal, RefusalCode};
 use crate::transport::Transport;
 
 /// A connection of a real member that sends raw bytes.
-async fn raw(from: &Node, to: &Node, lane: Lane) -> Connection {
+pub(super) async fn raw(from: &Node, to: &Node, lane: Lane) -> Connection {
     from.mesh.call(to.id, Method::Propose, Bytes::new(), LONG).await.expect("answered");
     let link = from.mesh.shared.pool.link(to.id, lane);
     link.connection(&from.mesh.shared).await.expect("connected")

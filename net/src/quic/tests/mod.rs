@@ -4,6 +4,7 @@ mod admission;
 mod hostile;
 mod join;
 mod reconnect;
+mod trickle;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
