@@ -35,6 +35,8 @@ const BAD_DATA_DIR: &str = "chaos-tests/tests/real/bad_data_dir.rs";
 const LOST_REPLICA: &str = "chaos-tests/tests/real/lost_replica.rs";
 const ADMISSION: &str = "net/src/quic/tests/admission.rs";
 const HOSTILE: &str = "net/src/quic/tests/hostile.rs";
+const TRICKLE: &str = "net/src/quic/tests/trickle.rs";
+const SESSION: &str = "node/src/dispatch/session.rs";
 
 const DAMAGED_FILE: Place =
     Place::Test(DAMAGE, "damaged_file_is_refused_by_name_or_without_effect_never_silent");
@@ -207,12 +209,22 @@ pub(super) const ALL: [Scenario; 20] = [
     tested(
         60,
         "slow-loris",
-        "streams that announce much and trickle",
-        "no small call waits",
-        &[Place::Test(
-            HOSTILE,
-            "a_member_that_announces_much_fills_its_own_budget_and_no_small_call_waits",
-        )],
+        "streams that announce much and go on by a byte a second",
+        "each ends at its deadline, no small call waits",
+        &[
+            Place::Test(
+                TRICKLE,
+                "requests_that_trickle_are_refused_at_their_deadline_and_nobody_waits",
+            ),
+            Place::Test(
+                TRICKLE,
+                "messages_that_trickle_end_their_streams_at_their_deadline_and_nobody_waits",
+            ),
+            Place::Test(
+                HOSTILE,
+                "a_member_that_announces_much_fills_its_own_budget_and_no_small_call_waits",
+            ),
+        ],
     ),
     tested(
         61,
@@ -234,11 +246,14 @@ pub(super) const ALL: [Scenario; 20] = [
         62,
         "status-flood",
         "a flood of statuses",
-        "slowed to the rate",
-        &[Place::Test(
-            "node/src/dispatch/pace.rs",
-            "a_burst_passes_and_a_flood_is_slowed_to_the_rate",
-        )],
+        "slowed to the rate, and nobody else by it",
+        &[
+            Place::Test(SESSION, "a_flood_of_reports_waits_in_its_stream_and_holds_up_nobody_else"),
+            Place::Test(
+                "node/src/dispatch/pace.rs",
+                "a_burst_passes_and_a_flood_is_slowed_to_the_rate",
+            ),
+        ],
     ),
 ];
 
