@@ -40,6 +40,6 @@ pub use news::{NEWS_KEPT, News};
 pub use options::{DEFAULT_SNAPSHOT_INTERVAL, Options, Tables};
 pub use propose::{Applied, PROPOSE_DEADLINE};
 pub use readmission::Readmission;
-pub use replica::{LEAP, Replica, beyond, found};
+pub use replica::{LEAP, Replica, Tell, beyond, found};
 pub use status::{Part, Status};
 pub use timing::Timing;

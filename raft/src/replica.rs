@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
+use swarm_model::command::Command;
+use swarm_model::event::Event;
 use swarm_model::id::NodeId;
 use swarm_model::meta::{Revision, Term};
 use swarm_model::units::Timestamp;
@@ -32,6 +34,7 @@ const CHUNK: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Replica {
     machine: Machine,
+    snapshot: Revision,
     last: Position,
     committed: Revision,
     voters: BTreeSet<NodeId>,
@@ -39,14 +42,27 @@ pub struct Replica {
     newest: Option<Timestamp>,
 }
 
+/// Hears of a command of the log: where it stands, and what it changed.
+pub type Tell<'a> = dyn FnMut(Revision, &Command, &[Event]) + 'a;
+
 impl Replica {
     /// Reads the whole replica. Blocks on the disk.
     ///
     /// # Errors
     /// When it does not read back, or holds nothing.
     pub fn read(tables: &Tables) -> io::Result<Self> {
+        Self::read_along(tables, &mut |_at, _command, _events| {})
+    }
+
+    /// The same, and tells of every command of the log behind the snapshot where it stands and what it
+    /// changed.
+    ///
+    /// # Errors
+    /// See [`Replica::read`].
+    pub fn read_along(tables: &Tables, tell: &mut Tell<'_>) -> io::Result<Self> {
         let mut replica = Self {
             machine: Machine::new(),
+            snapshot: Revision(0),
             last: Position { index: 0, term: 0 },
             committed: Revision(0),
             voters: BTreeSet::new(),
@@ -61,7 +77,8 @@ impl Replica {
             replica.see(meta.last_membership.membership());
             if let Some(last) = meta.last_log_id {
                 replica.last = Position { index: last.index, term: last.leader_id.term };
-                replica.committed = Revision(last.index);
+                (replica.snapshot, replica.committed) =
+                    (Revision(last.index), Revision(last.index));
                 next = after(last.index)?;
             }
         }
@@ -70,7 +87,7 @@ impl Replica {
             let Some(newest) = records.last() else { break };
             next = after(newest.index)?;
             for record in records {
-                replica.apply(record)?;
+                replica.apply(record, tell)?;
             }
         }
         if replica.voters.is_empty() {
@@ -86,7 +103,7 @@ impl Replica {
         Ok(replica)
     }
 
-    fn apply(&mut self, record: Record) -> io::Result<()> {
+    fn apply(&mut self, record: Record, tell: &mut Tell<'_>) -> io::Result<()> {
         let (at, term) = (Revision(record.index), record.term);
         self.last = Position { index: record.index, term };
         match payload::decode(record.payload).map_err(io::Error::other)? {
@@ -98,7 +115,8 @@ impl Replica {
             Payload::Normal(encoded) => {
                 let command = codec::decode_command(encoded.command()).map_err(io::Error::other)?;
                 self.newest = self.newest.max(Some(command.at));
-                drop(self.machine.apply(at, Term(term), &command));
+                let (_outcome, events) = self.machine.apply(at, Term(term), &command);
+                tell(at, &command, &events);
             }
         }
         Ok(())
@@ -116,6 +134,11 @@ impl Replica {
     /// The same, to look at.
     pub fn view(&self) -> &View {
         self.machine.view()
+    }
+
+    /// Where its snapshot stands: what is newer was read from the log.
+    pub fn snapshot(&self) -> Revision {
+        self.snapshot
     }
 
     /// The newest log record.

@@ -46,6 +46,8 @@ pub struct Checked {
     pub unplaced: usize,
     /// Writes that nobody answered and that took effect by the log.
     pub resolved: usize,
+    /// Writes that nobody answered and that the log, which goes back to the beginning, does not have.
+    pub refuted: usize,
 }
 
 /// Checks a history.
@@ -70,7 +72,8 @@ pub fn check(history: &History, evidence: Evidence<'_>) -> Result<Checked, Strin
     let outcomes = || history.operations.iter().map(|operation| &operation.outcome);
     let placed = history.operations.iter().filter(|o| o.revision().is_some()).count();
     let answers = outcomes().filter(answered).count();
-    Ok(Checked { placed, unplaced: answers - placed, resolved: resolved.late.len() })
+    let (unplaced, refuted) = (answers - placed, resolved.never);
+    Ok(Checked { placed, unplaced, resolved: resolved.late.len(), refuted })
 }
 
 /// An operation, and the highest revision that was answered when it began.

@@ -406,6 +406,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// What a machine's disk reads now, beside the daemon that runs on it.
+    ///
+    /// # Errors
+    /// When there is no such machine, or its tables do not open.
+    pub fn tables(&self, number: u32) -> anyhow::Result<Tables> {
+        let disk = self.machine(number)?.disk.copy(self.seed);
+        let Store { log, vote, meta, snapshots, .. } = SimHome(disk).open()?;
+        Ok(Tables { log, vote, meta, snapshots })
+    }
+
     /// Takes all tables of a machine away, whose daemon must be down.
     ///
     /// # Errors

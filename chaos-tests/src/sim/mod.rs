@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cluster;
 pub mod converge;
 pub mod faults;
+mod final_log;
 pub mod invariants;
 pub mod ledger;
 pub mod observer;

@@ -94,7 +94,7 @@ impl Run {
         self.cluster.world.check()?;
         self.stop_clients().await?;
         converge::demand(&self.cluster, &self.ledger).await?;
-        asked::check(&self.cluster.world, &self.ledger)
+        asked::check(&self.cluster, &self.ledger)
     }
 }
 

@@ -32,6 +32,10 @@ const REPLICAS_MAX: u32 = 5;
 const ATTEMPT: Duration = Duration::from_secs(11);
 /// After this long an answer is given up on.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// In so many of a hundred writes a client is in a hurry, and gives up after so many milliseconds: often it
+/// never learns that it was heard.
+const HURRIED: u32 = 10;
+const HURRY_MS: (u32, u32) = (3, 60);
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
 /// Registers that one read looks at.
@@ -222,7 +226,11 @@ impl Client {
         self.ledger.begin(name);
         let begun = Record::write(self.world.clock.micros(), self.process, name, value);
         self.world.history.note(begun.clone());
-        let settled = propose(&self.world, &mut self.chance, op).await;
+        let patience = match self.chance.percent(HURRIED) {
+            true => self.chance.millis(HURRY_MS.0, HURRY_MS.1),
+            false => PATIENCE,
+        };
+        let settled = propose_within(&self.world, &mut self.chance, op, patience).await;
         let ended = self.world.clock.micros();
         self.world.history.note(match &settled {
             Settled::Applied(at, _) => begun.answered(ended, value, at.0),
@@ -283,10 +291,15 @@ impl Client {
 
 /// Has `op` agreed on through whatever node answers.
 pub async fn propose(world: &World, chance: &mut Chance, op: Op) -> Settled {
+    propose_within(world, chance, op, PATIENCE).await
+}
+
+async fn propose_within(world: &World, chance: &mut Chance, op: Op, patience: Duration) -> Settled {
     let request = RequestId::from_raw(chance.wide());
     let started = Instant::now();
-    let managers_only = matches!(op, Op::UpdateNode { .. } | Op::RemoveNode { .. });
-    while started.elapsed() < PATIENCE {
+    let managers_only =
+        matches!(op, Op::UpdateCluster { .. } | Op::UpdateNode { .. } | Op::RemoveNode { .. });
+    while started.elapsed() < patience {
         let mut up = world.up();
         up.retain(|(_, up)| !managers_only || up.node.facts().role == Role::Manager);
         let Some((_, up)) = chance.pick(&up) else {
@@ -295,7 +308,7 @@ pub async fn propose(world: &World, chance: &mut Chance, op: Op) -> Settled {
         };
         let caller = Actor { node: up.node.core().id, uid: Some(0) };
         let proposed = up.node.propose(caller, request, op.clone());
-        match timeout(ATTEMPT, up.ended.run_until_cancelled(proposed)).await {
+        match timeout(ATTEMPT.min(patience), up.ended.run_until_cancelled(proposed)).await {
             Ok(Some(Ok(applied))) => return Settled::Applied(applied.revision, applied.done),
             Ok(Some(Err(ProposeError::Rejected(why)))) => return Settled::Rejected(why),
             Ok(Some(Err(

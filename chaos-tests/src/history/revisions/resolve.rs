@@ -11,6 +11,8 @@ use crate::history::{F, Operation, Outcome};
 pub(super) struct Resolved {
     /// Positions of writes that nobody answered and that took effect.
     pub(super) late: BTreeSet<usize>,
+    /// How many others never did.
+    pub(super) never: usize,
 }
 
 type Log<'a> = BTreeMap<(&'a str, Option<u64>), u64>;
@@ -22,7 +24,7 @@ pub(super) fn resolve(
 ) -> Result<Resolved, String> {
     let Evidence::Log { from, writes } = evidence else { return Ok(Resolved::default()) };
     let log = index(writes)?;
-    let mut late = BTreeSet::new();
+    let (mut late, mut never) = (BTreeSet::new(), 0);
     let mut known = BTreeSet::new();
     let first = operations.iter().filter_map(Operation::revision).min().unwrap_or(from);
     for (at, operation) in operations.iter_mut().enumerate() {
@@ -45,13 +47,16 @@ pub(super) fn resolve(
                 late.insert(at);
                 operation.outcome = Outcome::Ok { at: u64::MAX, revision: Some(revision) };
             }
-            (Outcome::Unknown, None) if from <= first => operation.outcome = Outcome::Failed,
+            (Outcome::Unknown, None) if from <= first => {
+                never += 1;
+                operation.outcome = Outcome::Failed;
+            }
             (Outcome::Ok { .. } | Outcome::Failed | Outcome::Unknown, _) => {}
         }
     }
     match writes.iter().find(|written| !known.contains(&written.revision)) {
         Some(stranger) => Err(format!("nobody asked for {stranger:?}, which is in the log")),
-        None => Ok(Resolved { late }),
+        None => Ok(Resolved { late, never }),
     }
 }
 
