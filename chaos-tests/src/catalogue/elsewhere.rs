@@ -86,7 +86,7 @@ pub(super) const ALL: [Scenario; 20] = [
     tested(
         23,
         "out-of-memory",
-        "killed while it takes a snapshot, as for want of memory",
+        "killed while it writes a snapshot, as for want of memory",
         "starts again from what it had",
         &[Place::Simulated("killed-while-taking-a-snapshot")],
     ),

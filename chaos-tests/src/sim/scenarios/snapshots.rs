@@ -1,13 +1,13 @@
 //! Snapshots that are cut short, and the log being cut while members come, go and are cut off.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use swarm_model::command::Op;
 use swarm_model::node::Role;
-use swarm_state::store::disk::{Fault, FaultKind};
 use tokio::time::sleep;
 
 use super::super::cluster::Kill;
@@ -18,40 +18,58 @@ use super::{agree, others, until_settled};
 /// Members beyond which nobody joins any more.
 const MEMBERS_MAX: usize = 7;
 
+/// Where snapshots lie on every simulated disk, and how the name of an unfinished one ends.
+const SNAPSHOTS: &str = "/data/store/snapshots";
+const UNFINISHED: &str = "tmp";
+/// Kills around a snapshot: so many, and more until one has hit its very writing.
+const KILLS: u32 = 5;
+const KILLS_MAX: u32 = 15;
+/// Changes of the disk that a snapshot takes once its file is there: head, body, sync, rename and so on.
+const CHANGES: u32 = 6;
+
 /// 23 of the catalogue: a daemon that is short of memory dies in the middle of writing a snapshot.
 pub(super) fn cut_short(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
     async move {
         run.start_clients(5);
-        for _ in 0..5 {
+        let (mut kills, mut amid) = (0, 0);
+        while kills < KILLS || amid == 0 {
+            ensure!(kills < KILLS_MAX, "none of {kills} kills hit the writing of a snapshot");
             let numbers = run.cluster.numbers();
             let number = *run.chance.pick(&numbers).context("a machine")?;
-            before_a_snapshot(run, number).await?;
-            // From some write on nothing works any more; then the process is gone.
-            let fault = Fault { kind: FaultKind::Write, after: run.chance.between(0, 12) };
-            run.cluster.disk(number)?.inject(fault);
-            run.cluster.world.count("fault: killed around a snapshot");
-            sleep(run.chance.millis(20, 400)).await;
+            // From some change on nothing works any more; then the process is gone.
+            let changes = run.chance.between(0, CHANGES);
+            run.cluster.disk(number)?.cut_power_in(Path::new(SNAPSHOTS), changes.into());
+            in_a_snapshot(run, number).await?;
+            amid += u32::from(is_unfinished(run, number)?);
+            kills += 1;
+            sleep(run.chance.millis(0, 400)).await;
             let how = if run.chance.percent(50) { Kill::Process } else { Kill::Power };
             run.cluster.kill(number, how).await?;
             sleep(run.chance.millis(0, 2000)).await;
             run.cluster.boot(number).await?;
             until_settled(run, 30).await?;
         }
+        run.cluster.world.count_many("fault: killed around a snapshot", usize::try_from(kills)?);
+        run.cluster.world.count_many("fault: killed in a snapshot", usize::try_from(amid)?);
         run.settle().await
     }
     .boxed()
 }
 
-/// Waits until a machine is a few records away from its next snapshot.
-async fn before_a_snapshot(run: &Run, number: u32) -> anyhow::Result<()> {
-    let limit = Duration::from_secs(120);
-    wait_until(&run.cluster, "a snapshot that is almost due", limit, || {
-        let node = run.cluster.node(number).map_err(|error| error.to_string())?;
-        let status = node.core().consensus.status_now();
-        let since = status.applied.0.saturating_sub(status.snapshot.unwrap_or_default().0);
-        if since >= 90 { Ok(()) } else { Err(format!("{since} records since the last one")) }
+/// Waits until a machine that was to end while it takes a snapshot has come to that.
+async fn in_a_snapshot(run: &Run, number: u32) -> anyhow::Result<()> {
+    let (disk, limit) = (run.cluster.disk(number)?, Duration::from_secs(120));
+    wait_until(&run.cluster, "a snapshot", limit, || {
+        if disk.is_cut() { Ok(()) } else { Err("none was begun".to_owned()) }
     })
     .await
+}
+
+/// Whether half a snapshot lies on the disk of a machine that has ended.
+fn is_unfinished(run: &Run, number: u32) -> anyhow::Result<bool> {
+    let files = run.cluster.disk(number)?.files();
+    let mut files = files.iter().filter(|(path, _size)| path.starts_with(SNAPSHOTS));
+    Ok(files.any(|(path, _size)| path.extension().is_some_and(|end| end == UNFINISHED)))
 }
 
 /// 49 of the catalogue: members come and go for ever while others are cut off or lose power, and the

@@ -77,6 +77,16 @@ impl MemDisk {
         self.platter().cut_after = Some(changes);
     }
 
+    /// The same, counted from the next time that a file is created in `dir`.
+    pub fn cut_power_in(&self, dir: &Path, changes: u64) {
+        self.platter().trap = Some((dir.to_owned(), changes));
+    }
+
+    /// Whether everything has ended so.
+    pub fn is_cut(&self) -> bool {
+        self.platter().dead
+    }
+
     /// Writes, syncs, creations, renames and removals since the disk was made.
     pub fn changes(&self) -> u64 {
         self.platter().changes
@@ -178,6 +188,7 @@ impl Disk for MemDisk {
         if change.is_made() {
             platter.names.insert(path.to_owned(), inode);
             platter.name_ops.push(NameOp::Link(path.to_owned(), inode));
+            platter.spring(path);
         }
         change.answer(self.handle(inode, platter.life))
     }

@@ -23,6 +23,8 @@ pub(super) struct Platter {
     pub(super) faults: Vec<Fault>,
     /// Changes until the power goes.
     pub(super) cut_after: Option<u64>,
+    /// Once a file is created in this folder, the power goes after so many changes.
+    pub(super) trap: Option<(PathBuf, u64)>,
     /// The power is gone: nothing answers before `crash` or `kill`.
     pub(super) dead: bool,
     pub(super) changes: u64,
@@ -136,6 +138,14 @@ impl Platter {
         }
     }
 
+    /// A file was created: see [`Platter::trap`].
+    pub(super) fn spring(&mut self, path: &Path) {
+        let sprung = self.trap.take_if(|(dir, _changes)| path.parent() == Some(dir));
+        if let Some((_dir, changes)) = sprung {
+            self.cut_after = Some(changes);
+        }
+    }
+
     pub(super) fn alive(&self) -> io::Result<()> {
         if self.dead { Err(eio()) } else { Ok(()) }
     }
@@ -143,7 +153,7 @@ impl Platter {
     pub(super) fn begin_life(&mut self) {
         self.life += 1;
         self.faults.clear();
-        (self.cut_after, self.dead) = (None, false);
+        (self.cut_after, self.trap, self.dead) = (None, None, false);
     }
 
     /// What of an inode a crash leaves.
