@@ -7,6 +7,7 @@ mod drains;
 mod lanes;
 mod links;
 mod lost_replicas;
+mod members;
 mod reads;
 mod recovery;
 mod snapshots;
@@ -42,6 +43,7 @@ pub struct Scenario {
     pub body: Body,
 }
 
+const ONE: Shape = Shape { managers: 1, workers: 0, snapshot_interval: 10_000 };
 const THREE: Shape = Shape { managers: 3, workers: 0, snapshot_interval: 10_000 };
 const THREE_AND_TWO: Shape = Shape { managers: 3, workers: 2, snapshot_interval: 10_000 };
 const FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 10_000 };
@@ -49,7 +51,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 40] = [
+pub const ALL: [Scenario; 41] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -76,6 +78,7 @@ pub const ALL: [Scenario; 40] = [
     },
     Scenario { name: "follower-behind-a-snapshot", shape: COMPACTING, body: behind_a_snapshot },
     Scenario { name: "join-while-leaders-die", shape: THREE, body: join_while_leaders_die },
+    Scenario { name: "one-seven-one", shape: ONE, body: members::one_seven_one },
     Scenario { name: "one-way-links", shape: FIVE, body: one_way_links },
     Scenario { name: "slow-links", shape: FIVE, body: links::slow },
     Scenario { name: "replayed-datagrams", shape: FIVE, body: links::replayed },
