@@ -14,6 +14,11 @@ use crate::setup::SetupError;
 
 /// Of a directory that is made here: it holds keys.
 const MODE: u32 = 0o700;
+/// There while a directory is prepared. Whoever finds it beside no node has found what a process that was
+/// killed left behind: all of it is of no use to anybody.
+const PREPARING: &str = ".preparing";
+/// What a service manager may have put there.
+const LOG: &str = "daemon.log";
 
 /// A directory that is emptied again unless it is kept. Nobody else can claim it meanwhile.
 #[derive(Debug)]
@@ -57,13 +62,23 @@ impl Claim {
         if dir.join(CONFIG_FILE).exists() {
             return Err(SetupError::Occupied { dir: dir.to_owned() });
         }
+        if dir.join(PREPARING).exists() {
+            tracing::info!(dir = %dir.display(), "what was begun here and broke off is removed");
+            // The mark goes last: this can be broken off, too.
+            clear_but(dir, &[LOG, PREPARING]).map_err(failed)?;
+        }
         let strange = fs::read_dir(dir)
             .map_err(failed)?
             .filter_map(Result::ok)
-            .any(|entry| entry.file_name() != "daemon.log");
+            .any(|entry| entry.file_name() != LOG && entry.file_name() != PREPARING);
         if strange {
             return Err(SetupError::NotEmpty { dir: dir.to_owned() });
         }
+        // Before anything else is there, also after a power cut.
+        File::create(dir.join(PREPARING))
+            .and_then(|mark| mark.sync_all())
+            .and_then(|()| lock.sync_all())
+            .map_err(failed)?;
         Ok(Self { dir: dir.to_owned(), made, kept: false, _lock: lock })
     }
 
@@ -72,9 +87,11 @@ impl Claim {
         &self.dir
     }
 
-    /// It is prepared: it stays.
+    /// It is prepared, and a node is in it: it stays.
     pub(crate) fn keep(mut self) {
         self.kept = true;
+        // Beside a node it means nothing: no harm if it stays.
+        fs::remove_file(self.dir.join(PREPARING)).ok();
     }
 }
 
@@ -108,8 +125,15 @@ impl Drop for Claim {
 /// # Errors
 /// What could not be removed.
 pub fn clear(dir: &Path) -> io::Result<()> {
+    clear_but(dir, &[])
+}
+
+fn clear_but(dir: &Path, kept: &[&str]) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
+        if kept.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
             fs::remove_dir_all(entry.path())?;
         } else {
@@ -134,6 +158,24 @@ mod tests {
         first.keep();
         assert!(matches!(Claim::take(&dir), Err(SetupError::Occupied { .. })));
         assert!(dir.join(CONFIG_FILE).exists(), "who was refused must not clean up");
+    }
+
+    #[test]
+    fn what_a_killed_process_prepared_is_removed_and_what_is_somebody_elses_is_not() {
+        let home = tempfile::tempdir().expect("temp dir");
+        let dir = home.path().join("d");
+        fs::create_dir(&dir).expect("made");
+        fs::write(dir.join("peers.json"), "{}").expect("written");
+        assert!(matches!(Claim::take(&dir), Err(SetupError::NotEmpty { .. })));
+        fs::write(dir.join(PREPARING), "").expect("written");
+        let claim = Claim::take(&dir).expect("nobody needs it");
+        assert!(!dir.join("peers.json").exists() && dir.join(PREPARING).exists());
+        fs::write(dir.join(CONFIG_FILE), "{}").expect("written");
+        claim.keep();
+        assert!(!dir.join(PREPARING).exists());
+        fs::write(dir.join(PREPARING), "").expect("killed before it was removed");
+        assert!(matches!(Claim::take(&dir), Err(SetupError::Occupied { .. })));
+        assert!(dir.join(CONFIG_FILE).exists());
     }
 
     #[test]
