@@ -16,9 +16,9 @@ use crate::setup::SetupError;
 const MODE: u32 = 0o700;
 /// There while a directory is prepared. Whoever finds it beside no node has found what a process that was
 /// killed left behind: all of it is of no use to anybody.
-const PREPARING: &str = ".preparing";
-/// What a service manager may have put there.
-const LOG: &str = "daemon.log";
+const PREPARING: &str = ".swarm-preparing";
+/// Name of the daemon's log in a data directory, which may be there before anything else is.
+pub const DAEMON_LOG: &str = "daemon.log";
 
 /// A directory that is emptied again unless it is kept. Nobody else can claim it meanwhile.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Claim {
     made: bool,
     kept: bool,
     /// Locked for as long as it is open; a lock dies with its process and leaves no file.
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -65,21 +65,22 @@ impl Claim {
         if dir.join(PREPARING).exists() {
             tracing::info!(dir = %dir.display(), "what was begun here and broke off is removed");
             // The mark goes last: this can be broken off, too.
-            clear_but(dir, &[LOG, PREPARING]).map_err(failed)?;
+            clear_but(dir, &[DAEMON_LOG, PREPARING]).map_err(failed)?;
         }
         let strange = fs::read_dir(dir)
             .map_err(failed)?
             .filter_map(Result::ok)
-            .any(|entry| entry.file_name() != LOG && entry.file_name() != PREPARING);
+            .any(|entry| entry.file_name() != DAEMON_LOG && entry.file_name() != PREPARING);
         if strange {
             return Err(SetupError::NotEmpty { dir: dir.to_owned() });
         }
+        let claim = Self { dir: dir.to_owned(), made, kept: false, lock };
         // Before anything else is there, also after a power cut.
         File::create(dir.join(PREPARING))
             .and_then(|mark| mark.sync_all())
-            .and_then(|()| lock.sync_all())
+            .and_then(|()| claim.lock.sync_all())
             .map_err(failed)?;
-        Ok(Self { dir: dir.to_owned(), made, kept: false, _lock: lock })
+        Ok(claim)
     }
 
     /// Where it is.
@@ -112,8 +113,12 @@ impl Drop for Claim {
         if self.kept {
             return;
         }
-        // Only what was written here: the directory was empty before.
-        let removed = if self.made { fs::remove_dir_all(&self.dir) } else { clear(&self.dir) };
+        // Only what was written here: nothing but a log was in the directory before.
+        let removed = if self.made {
+            fs::remove_dir_all(&self.dir)
+        } else {
+            clear_but(&self.dir, &[DAEMON_LOG])
+        };
         if let Err(error) = removed {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot clean up");
         }

@@ -252,7 +252,7 @@ mod tests {
         let options = options(&dir);
         let begun = begin(&options, &backup, founder, &SystemClock, 7 << 64).expect("a state");
         let (_, sha256) = furnish(&dir, &options, &backup, &begun, &SystemClock).expect("room");
-        // A crash here leaves what no daemon starts on, and no second restore takes for its own.
+        // What a crash leaves here starts no daemon, and without a mark nobody takes it for his.
         let none = |result| matches!(result, Err(ConfigError::NoNode { .. }));
         assert!(none(NodeConfig::load(&dir).map(drop)));
         let again = restore(&options, &backup, &SystemClock, &mut || 8).expect_err("not empty");

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::agent::resources;
 use crate::claim::Claim;
-pub use crate::claim::clear;
+pub use crate::claim::{DAEMON_LOG, clear};
 use crate::config::{self, Bootstrap, ConfigError, NodeConfig};
 use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::{self, KeyError, ManagerKeys};

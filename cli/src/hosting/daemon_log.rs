@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-/// Name of the log in a data directory.
-pub(crate) const DAEMON_LOG: &str = "daemon.log";
+use swarm_node::setup::DAEMON_LOG;
+
 /// Bytes of its end that are looked at.
 const TAIL: u64 = 16 * 1024;
 /// Lines shown when none is an error.

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use swarm_node::setup::DAEMON_LOG;
 use tokio::time::{Instant, sleep};
 
-use super::daemon_log::{self, DAEMON_LOG};
-use super::systemd;
+use super::{daemon_log, systemd};
 use crate::client::{Client, Endpoint};
 use crate::exit::{Exit, Failure};
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::daemon_log::DAEMON_LOG;
+use swarm_node::setup::DAEMON_LOG;
+
 use crate::exit::Failure;
 
 /// Where units of the administrator are.
