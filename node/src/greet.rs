@@ -31,8 +31,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The only voter needs nobody; it gives the others this long to say what they remember.
 const ALONE: Duration = Duration::from_millis(500);
 
-/// How often a node that hears no leader asks for later lives of its own, and how long it hears none
-/// before it does.
+/// How often a node that hears no leader, or leads, asks for later lives of its own, and how long it
+/// hears none before it does.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
 
 /// The newest life that greeted here, by node. In memory: the record of the members keeps the rest.
@@ -227,13 +227,14 @@ async fn recorded_double(core: &Core) -> Option<String> {
 }
 
 /// Waits until another node remembers a later life of this one. While a leader feeds this process its
-/// record tells; a later life elsewhere is fed instead of it.
+/// record tells; a later life elsewhere is fed instead of it. One that leads is fed by nobody, and a
+/// later life has no leader to report to: the others follow this one.
 async fn remembered_double(core: &Core) {
     loop {
         tokio::time::sleep(LOOK_AROUND).await;
         let status = core.consensus.status_now();
         let silent = core.consensus.leader_silent().unwrap_or_default();
-        if status.is_leader() || silent < LOOK_AROUND {
+        if !status.is_leader() && silent < LOOK_AROUND {
             continue;
         }
         let others = status.voters.into_iter().filter(|id| *id != core.id);
