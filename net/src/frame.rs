@@ -7,11 +7,14 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use swarm_model::grown::Former;
 
 /// The largest message between two nodes, in bytes.
 pub const MAX_FRAME: usize = 4 << 20;
-/// The version of the frames that this build writes.
-pub const FORMAT: u8 = 1;
+/// The version of the frames that this build writes; it also reads the one before.
+pub const FORMAT: u8 = 2;
+/// The one before.
+const FORMER: u8 = FORMAT - 1;
 
 /// Bounds what a decoded value may claim before anything is allocated for it.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
@@ -24,7 +27,9 @@ pub enum FrameError {
     #[error("the message is empty")]
     Empty,
     /// The sender speaks another version.
-    #[error("message format {found} is not supported: this node reads format {FORMAT}")]
+    #[error(
+        "message format {found} is not supported: this node reads formats {FORMER} and {FORMAT}"
+    )]
     Version {
         /// The version that the message names.
         found: u8,
@@ -70,11 +75,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
         return Err(FrameError::TooLarge { size: bytes.len() });
     }
     let (&version, body) = bytes.split_first().ok_or(FrameError::Empty)?;
-    if version != FORMAT {
-        return Err(FrameError::Version { found: version });
-    }
-    let (value, used) = bincode::serde::decode_from_slice(body, CONFIG)
-        .map_err(|error| FrameError::Malformed { reason: error.to_string() })?;
+    let read = match version {
+        FORMAT => bincode::serde::decode_from_slice(body, CONFIG),
+        FORMER => bincode::serde::decode_from_slice(body, CONFIG)
+            .map(|(Former(value), used)| (value, used)),
+        found => return Err(FrameError::Version { found }),
+    };
+    let (value, used) =
+        read.map_err(|error| FrameError::Malformed { reason: error.to_string() })?;
     match body.len() - used {
         0 => Ok(value),
         surplus => Err(FrameError::Trailing { surplus }),
@@ -86,6 +94,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
+    use swarm_model::assignment::AssignmentMessage;
+    use swarm_model::fuzz::sample;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Sample {
@@ -96,8 +106,25 @@ mod tests {
     #[test]
     fn the_format_is_pinned() {
         let sample = Sample::Full { id: 300, name: "ab".into(), body: vec![7, 8] };
-        assert_eq!(encode(&sample)[..], [1, 1, 251, 44, 1, 2, b'a', b'b', 2, 7, 8]);
-        assert_eq!(encode(&Sample::Empty)[..], [1, 0]);
+        assert_eq!(encode(&sample)[..], [2, 1, 251, 44, 1, 2, b'a', b'b', 2, 7, 8]);
+        assert_eq!(encode(&Sample::Empty)[..], [2, 0]);
+    }
+
+    #[test]
+    fn a_message_of_the_format_before_is_read() {
+        let hex = include_str!("../golden/assignment-1.hex").trim().as_bytes();
+        let byte = |pair| u8::from_str_radix(str::from_utf8(pair).expect("text"), 16);
+        let bytes: Vec<u8> = hex.chunks(2).map(|pair| byte(pair).expect("hex")).collect();
+        let [_full, expect] = sample::assignments();
+        let AssignmentMessage::Delta { generation, mut changed, removed } = expect else {
+            unreachable!("the second one is a delta")
+        };
+        for assignment in &mut changed {
+            let template = std::sync::Arc::make_mut(&mut assignment.template);
+            template.resources.reservations.generic.clear();
+        }
+        let expect = AssignmentMessage::Delta { generation, changed, removed };
+        assert_eq!(decode::<AssignmentMessage>(&bytes), Ok(expect));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use swarm_model::command::Command;
+use swarm_model::grown::Former;
 
-/// The format of commands that this program writes.
-pub const FORMAT: u8 = 1;
+/// The format of commands that this program writes; it also reads the one before.
+pub const FORMAT: u8 = 2;
 /// The format of snapshots that this program writes; it also reads the one before.
-pub const SNAPSHOT_FORMAT: u8 = 2;
+pub const SNAPSHOT_FORMAT: u8 = 3;
 /// The most bytes of one stored command.
 pub const COMMAND_BYTES_MAX: usize = 2 << 20;
 /// The most bytes of one snapshot.
@@ -97,6 +98,11 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When the bytes are not one whole command of a known format.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
+    const FORMER: u8 = FORMAT - 1;
+    if bytes.first() == Some(&FORMER) {
+        return decode::<Former<Command>, COMMAND_BYTES_MAX>(FORMER..=FORMER, bytes)
+            .map(|Former(command)| command);
+    }
     decode::<_, COMMAND_BYTES_MAX>(FORMAT..=FORMAT, bytes)
 }
 
@@ -105,7 +111,7 @@ pub(crate) fn encode_snapshot<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecE
 }
 
 pub(crate) fn decode_snapshot<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let versions = 1..=SNAPSHOT_FORMAT;
+    let versions = SNAPSHOT_FORMAT - 1..=SNAPSHOT_FORMAT;
     // The decoder makes room for a text before it reads it, as far as the limit goes (which counts values at
     // their full width): so a short snapshot must have a low one, whatever lengths it claims.
     match bytes.len() {
@@ -135,10 +141,12 @@ pub(crate) fn snapshot_format(bytes: &[u8]) -> Result<u8, CodecError> {
 mod tests {
     use super::*;
     use swarm_model::command::{Actor, Op};
+    use swarm_model::fuzz::sample;
     use swarm_model::id::{NodeId, RequestId, ServiceId};
+    use swarm_model::plan::Change;
     use swarm_model::units::Timestamp;
 
-    fn sample() -> Command {
+    fn small() -> Command {
         Command {
             request: Some(RequestId::from_raw(7)),
             at: Timestamp::from_millis(1000),
@@ -149,19 +157,77 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_command() {
-        // format 1 | Some 7 | 1000 | node 3, Some uid 0 | variant 11, id 9
-        let golden = [1, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9];
-        assert_eq!(encode_command(&sample()).expect("small"), golden);
-        assert_eq!(decode_command(&golden).expect("valid"), sample());
+        // format 2 | Some 7 | 1000 | node 3, Some uid 0 | variant 11, id 9
+        let golden = [2, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9];
+        assert_eq!(encode_command(&small()).expect("small"), golden);
+        assert_eq!(decode_command(&golden).expect("valid"), small());
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let byte = |pair| u8::from_str_radix(str::from_utf8(pair).expect("text"), 16);
+        hex.as_bytes().chunks(2).map(|pair| byte(pair).expect("hex")).collect()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The samples without what format 1 did not know, so without preemptions, which it had not.
+    fn as_format_1_said(mut op: Op) -> Op {
+        match &mut op {
+            Op::InitCluster { node, .. } | Op::AddNode(node) => {
+                node.description.resources.generic.clear();
+            }
+            Op::DescribeNode { description, .. } => description.resources.generic.clear(),
+            Op::CreateService { spec, .. } | Op::UpdateService { spec, .. } => {
+                spec.priority = Default::default();
+                spec.task_template.resources.reservations.generic.clear();
+            }
+            Op::ApplyPlan { changes, .. } => {
+                changes.retain(|change| !matches!(change, Change::Preempt { .. }));
+                for change in changes {
+                    if let Change::CreateTask(new) = change {
+                        new.restart.displaced = false;
+                    }
+                }
+            }
+            _unchanged => {}
+        }
+        op
+    }
+
+    #[test]
+    fn every_command_of_the_format_before_is_read() {
+        let golden: Vec<_> = include_str!("../golden/commands-1.hex").lines().collect();
+        let ops = sample::ops();
+        assert_eq!(golden.len(), ops.len());
+        for (line, op) in golden.into_iter().zip(ops) {
+            let read = decode_command(&bytes(line)).expect(line);
+            assert_eq!(read, sample::command(as_format_1_said(op)));
+        }
+    }
+
+    #[test]
+    fn every_command_is_written_and_read_as_it_was_laid_down() {
+        let written: Vec<_> = sample::ops().into_iter().map(sample::command).collect();
+        let hexes = written.iter().map(|command| hex(&encode_command(command).expect("small")));
+        let text: String = hexes.map(|line| line + "\n").collect();
+        assert_eq!(text, include_str!("../golden/commands-2.hex"));
+        for command in written {
+            assert_eq!(
+                decode_command(&encode_command(&command).expect("small")).ok(),
+                Some(command)
+            );
+        }
     }
 
     #[test]
     fn damaged_bytes_are_refused_by_name() {
-        let good = encode_command(&sample()).expect("small");
+        let good = encode_command(&small()).expect("small");
         assert!(matches!(decode_command(&[]), Err(CodecError::Empty)));
         assert!(matches!(
             decode_command(&[9, 1]),
-            Err(CodecError::UnknownFormat { found: 9, known: 1 })
+            Err(CodecError::UnknownFormat { found: 9, known: 2 })
         ));
         assert!(matches!(decode_command(&good[..5]), Err(CodecError::Malformed(_))));
         let long = [good, vec![0]].concat();

@@ -42,5 +42,6 @@ pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpe
             stop_grace_ms: 2_000,
             force_update: 0,
         },
+        priority: Default::default(),
     })
 }

@@ -587,7 +587,7 @@ fn describe(number: u32) -> NodeDescription {
         hostname: format!("n{number}"),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
-        resources: Resources { cpu: MilliCpu(8000), memory: Bytes(16 << 30) },
+        resources: Resources::new(MilliCpu(8000), Bytes(16 << 30)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: BTreeMap::from([("zone".to_owned(), format!("z{}", number % 3))]),
     }

@@ -98,6 +98,7 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
             stop_grace_ms: STOP_GRACE_MS,
             force_update: 0,
         },
+        priority: Default::default(),
     }
 }
 

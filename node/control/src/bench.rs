@@ -105,7 +105,7 @@ fn node(id: NodeId, number: u32) -> Node {
         spec: NodeSpec { role: Role::Worker, availability: Availability::Active, labels },
         description: NodeDescription {
             hostname: format!("node-{number}"),
-            resources: Resources { cpu: MilliCpu(64_000), memory: Bytes(256 << 30) },
+            resources: Resources::new(MilliCpu(64_000), Bytes(256 << 30)),
             ..NodeDescription::default()
         },
         status: NodeStatus { reachability: Reachability::Ready, ..NodeStatus::default() },
@@ -118,7 +118,7 @@ fn service(id: ServiceId, number: u32, replicas: u32) -> Result<Service, ParseNa
     if number.is_multiple_of(4) {
         placement.preferences.extend("spread=node.labels.zone".parse::<Preference>().ok());
     }
-    let reservations = Resources { cpu: MilliCpu(100), memory: Bytes(64 << 20) };
+    let reservations = Resources::new(MilliCpu(100), Bytes(64 << 20));
     let template = TaskTemplate {
         runtime: RuntimeSpec::Process(ProcessSpec::default()),
         resources: ResourceRequirements { reservations, ..ResourceRequirements::default() },
@@ -133,6 +133,7 @@ fn service(id: ServiceId, number: u32, replicas: u32) -> Result<Service, ParseNa
         labels: BTreeMap::new(),
         mode: ServiceMode::Replicated { replicas },
         task_template: template.clone(),
+        priority: Default::default(),
     };
     Ok(Service {
         id,
@@ -160,5 +161,6 @@ fn running(view: &View, new: &NewTask) -> Option<Task> {
         status: TaskStatus::new(ObservedState::Running, Timestamp::default(), "runs"),
         not_before: new.not_before,
         restart: new.restart,
+        eviction: None,
     })
 }

@@ -56,6 +56,7 @@ pub(crate) fn after_end(task: &Task, policy: &RestartPolicy, now: Timestamp) -> 
             streak: record.streak.saturating_add(1),
             attempts: record.attempts.saturating_add(1),
             window_start: record.window_start.or(Some(ended_at)),
+            displaced: false,
         },
         not_before: (!delay.is_zero()).then(|| ended_at.after(delay)),
     }

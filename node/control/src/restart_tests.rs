@@ -28,6 +28,7 @@ fn ended(state: ObservedState, record: RestartRecord, lived: Duration) -> Task {
         status: TaskStatus::new(state, end, ""),
         not_before: None,
         restart: record,
+        eviction: None,
     }
 }
 
@@ -108,7 +109,7 @@ fn attempts_are_bounded_within_the_window_only() {
     };
     let opened = |ago: u64| {
         let window_start = Some(Timestamp::from_millis(START + 1000 - ago));
-        let record = RestartRecord { streak: 0, attempts: 2, window_start };
+        let record = RestartRecord { attempts: 2, window_start, ..RestartRecord::default() };
         wait(&ended(ObservedState::Failed, record, SHORT), &policy).is_some()
     };
     assert!(!opened(9_000));

@@ -30,7 +30,8 @@ use crate::{CHANGES_MAX, Scope, reconcile};
 
 const TERM: Term = Term(1);
 /// What every node offers.
-pub(crate) const OFFER: Resources = Resources { cpu: MilliCpu(4000), memory: Bytes(1024) };
+pub(crate) const OFFER: Resources =
+    Resources { cpu: MilliCpu(4000), memory: Bytes(1024), generic: BTreeMap::new() };
 
 #[derive(Debug, Default)]
 pub(crate) struct Ids(u128);
@@ -77,7 +78,8 @@ pub(crate) fn spec(name: &str, replicas: Option<u32>, template: TaskTemplate) ->
         None => ServiceMode::Global {},
     };
     let name = name.parse().expect("tests use valid names");
-    ServiceSpec { name, labels: BTreeMap::new(), mode, task_template: template }
+    let priority = Default::default();
+    ServiceSpec { name, labels: BTreeMap::new(), mode, task_template: template, priority }
 }
 
 pub(crate) fn program(task: &Task) -> &str {
@@ -306,6 +308,7 @@ impl Cluster {
                 | Change::SetDesired { .. }
                 | Change::Orphan { .. }
                 | Change::RemoveTask { .. }
+                | Change::Preempt { .. }
                 | Change::DeleteService { .. } => continue,
             };
             let Some(node) = node else { continue };
@@ -327,7 +330,7 @@ impl Cluster {
             }
             if let Some(node) = task.node.filter(|_| task.holds_node()) {
                 let sum = used.entry(node).or_default();
-                *sum = sum.plus(task.template.resources.reservations);
+                sum.add(&task.template.resources.reservations);
                 shared.entry((node, task.service)).or_default().push(task);
             }
         }
@@ -338,7 +341,7 @@ impl Cluster {
             assert!(tasks.len() == 1 || pair, "{slot:?} has {tasks:#?}");
         }
         for (node, sum) in used {
-            assert!(OFFER.covers(sum), "{node} is over-placed: {sum:?}");
+            assert!(OFFER.covers(&sum), "{node} is over-placed: {sum:?}");
         }
         for (place, tasks) in shared {
             // An update may lower the bound: what is there already may exceed the new one.

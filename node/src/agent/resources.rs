@@ -14,7 +14,7 @@ pub fn describe(labels: BTreeMap<String, String>) -> NodeDescription {
         hostname: uname.nodename().to_string_lossy().into_owned(),
         os: std::env::consts::OS.to_owned(),
         arch: uname.machine().to_string_lossy().into_owned(),
-        resources: Resources { cpu: cpus(), memory: memory() },
+        resources: Resources::new(cpus(), memory()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
     }

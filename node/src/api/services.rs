@@ -179,7 +179,7 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
     let constraints = &service.template.placement.constraints;
     let allowed =
         |node: &&std::sync::Arc<Node>| constraints.iter().all(|constraint| constraint.allows(node));
-    let reserved = service.template.resources.reservations;
+    let reserved = &service.template.resources.reservations;
     let mut fitting = view.nodes.values().filter(allowed).peekable();
     if fitting.peek().is_none() {
         let rules: Vec<_> = constraints.iter().map(ToString::to_string).collect();
@@ -188,7 +188,11 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
     let mut fitting = fitting.filter(|node| node.description.resources.covers(reserved)).peekable();
     if fitting.peek().is_none() {
         let (cpu, memory) = (reserved.cpu, reserved.memory);
-        return Some(format!("no node is large enough for {cpu} CPUs and {memory} of memory"));
+        let generic = reserved.generic.iter().map(|(kind, count)| format!(", {count} of {kind}"));
+        let generic: String = generic.collect();
+        return Some(format!(
+            "no node is large enough for {cpu} CPUs, {memory} of memory{generic}"
+        ));
     }
     if !fitting.any(|node| node.takes_tasks()) {
         return Some("every node that fits is paused, drained or not heard from".to_owned());

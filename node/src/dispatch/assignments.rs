@@ -171,6 +171,7 @@ pub(crate) mod testing {
             status: TaskStatus::new(ObservedState::Assigned, Timestamp::default(), ""),
             not_before: None,
             restart: RestartRecord::default(),
+            eviction: None,
         }
     }
 }

@@ -153,6 +153,7 @@ mod tests {
             status: TaskStatus::new(state, Timestamp::default(), ""),
             not_before: None,
             restart: RestartRecord::default(),
+            eviction: None,
         });
         view
     }

@@ -89,7 +89,7 @@ impl Fake {
             },
             description: NodeDescription {
                 hostname: format!("n{number}"),
-                resources: Resources { cpu: MilliCpu(2000), memory: Bytes(1 << 30) },
+                resources: Resources::new(MilliCpu(2000), Bytes(1 << 30)),
                 ..NodeDescription::default()
             },
             addr: format!("127.0.0.{number}:2377"),

@@ -12,6 +12,7 @@ pub mod config;
 pub mod epoch;
 pub mod event;
 pub mod fuzz;
+pub mod grown;
 pub mod id;
 pub mod meta;
 pub mod name;

@@ -175,6 +175,7 @@ impl NodeDescription {
         for (field, text, most) in texts {
             at_most(field, text, most)?;
         }
+        self.resources.validate("Description.Resources.Generic")?;
         validate_labels("Description.Labels", &self.labels)
     }
 }

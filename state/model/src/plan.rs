@@ -88,6 +88,15 @@ pub enum Change {
         /// Its version when this was decided.
         version: Version,
     },
+    /// Ends a task, gracefully, to make room for one of higher priority.
+    Preempt {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+        /// For whom.
+        by: TaskId,
+    },
 }
 
 /// What one reconcile decided.

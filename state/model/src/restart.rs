@@ -99,4 +99,8 @@ pub struct RestartRecord {
     pub attempts: u32,
     /// When the window opened.
     pub window_start: Option<Timestamp>,
+    /// Whether it stands for a task that a more important one has ended: it never ends others for
+    /// its own sake.
+    #[serde(default)]
+    pub displaced: bool,
 }

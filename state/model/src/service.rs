@@ -43,6 +43,22 @@ impl ServiceMode {
     }
 }
 
+/// How important a service's tasks are, from 0 to 100. Tasks of higher priority are placed first,
+/// and may end tasks of lower priority when nothing else fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+
+/// The highest priority.
+pub const PRIORITY_MAX: u8 = 100;
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
 /// What a user declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -57,6 +73,9 @@ pub struct ServiceSpec {
     pub mode: ServiceMode,
     /// What each is made from.
     pub task_template: TaskTemplate,
+    /// How important they are; 50 when nothing is said.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// Why a spec is not valid. Nothing was changed; mend the field and ask again.
@@ -132,6 +151,10 @@ impl ServiceSpec {
             let reason = format!("{replicas} is more than {REPLICAS_MAX}");
             return Err(SpecError::new("Mode.Replicated.Replicas", reason));
         }
+        if self.priority.0 > PRIORITY_MAX {
+            let reason = format!("{} is not a priority: 0 to {PRIORITY_MAX}", self.priority.0);
+            return Err(SpecError::new("Priority", reason));
+        }
         validate_labels("Labels", &self.labels)?;
         let bytes = weight(&self.labels) + self.task_template.weight();
         if bytes > SPEC_BYTES_MAX {
@@ -164,7 +187,8 @@ impl TaskTemplate {
         if self.stop_grace_ms > STOP_GRACE_MAX_MS {
             return Err(SpecError::new("TaskTemplate.StopGraceMs", "at most 24h"));
         }
-        let (reserved, limits) = (self.resources.reservations, self.resources.limits);
+        let (reserved, limits) = (&self.resources.reservations, self.resources.limits);
+        reserved.validate("TaskTemplate.Resources.Reservations.Generic")?;
         if limits.cpu.is_some_and(|limit| limit < reserved.cpu || limit.0 == 0) {
             let reason = "must be above 0 and not below the reservation";
             return Err(SpecError::new("TaskTemplate.Resources.Limits.CPUMilli", reason));

@@ -137,6 +137,18 @@ impl TaskStatus {
     }
 }
 
+/// Why a sound task has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum Eviction {
+    /// To make room for a task of higher priority.
+    Preempted {
+        /// Which one.
+        #[serde(rename = "By")]
+        by: TaskId,
+    },
+}
+
 /// One run of a program, on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -167,9 +179,19 @@ pub struct Task {
     pub not_before: Option<Timestamp>,
     /// What it knows of its predecessors.
     pub restart: RestartRecord,
+    /// Set when it has to go though nothing is wrong with it.
+    pub eviction: Option<Eviction>,
 }
 
 impl Task {
+    /// The task for which this one makes room, as long as it still holds its node.
+    pub fn makes_room_for(&self) -> Option<TaskId> {
+        match self.eviction {
+            Some(Eviction::Preempted { by }) if self.holds_node() => Some(by),
+            Some(Eviction::Preempted { .. }) | None => None,
+        }
+    }
+
     /// Whether it runs or is on its way: wanted, and not ended.
     pub fn is_active(&self) -> bool {
         self.desired <= DesiredState::Running && !self.status.state.is_terminal()

@@ -10,8 +10,18 @@ use crate::id::{ConfigId, NodeId, ServiceId, TaskId};
 use crate::meta::Revision;
 use crate::name::Name;
 use crate::node::Node;
+use crate::resources::Resources;
 use crate::service::Service;
 use crate::task::{Slot, Task};
+
+/// What the tasks of one node take of it, until they have ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// What they reserve.
+    pub reserved: Resources,
+    /// How many they are.
+    pub tasks: u32,
+}
 
 /// Everything the cluster knows at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +49,12 @@ pub struct View {
     /// Index: tasks on a node that may still hold something there (see [`Task::holds_node`]), or
     /// that are not ended yet by plan.
     pub node_tasks: OrdSet<(NodeId, TaskId)>,
+    /// Index: what is taken of each node that has tasks.
+    pub usage: OrdMap<NodeId, NodeUsage>,
+    /// Index: active tasks that have no node yet.
+    pub waiting: OrdSet<TaskId>,
+    /// Index: tasks that still make room for others, by whom it is for.
+    pub making_room: OrdSet<(TaskId, TaskId)>,
 }
 
 impl View {
@@ -87,7 +103,47 @@ impl View {
             }
         }
         self.service_tasks.insert((task.service, task.slot, task.id));
-        self.tasks.insert(task.id, Arc::new(task));
+        let task = Arc::new(task);
+        let before = self.tasks.insert(task.id, Arc::clone(&task));
+        self.count(before.as_deref(), Some(&task));
+    }
+
+    /// Keeps what is counted of tasks in step with one that changes.
+    fn count(&mut self, before: Option<&Task>, after: Option<&Task>) {
+        let held =
+            |task: Option<&Task>| task.filter(|task| task.holds_node()).and_then(|task| task.node);
+        let (was, is) = (held(before), held(after));
+        // A task's node and template never change once it has them.
+        if was != is {
+            if let (Some(node), Some(task)) = (was, before) {
+                let usage = self.usage.entry(node).or_default();
+                usage.reserved.subtract(&task.template.resources.reservations);
+                usage.tasks = usage.tasks.saturating_sub(1);
+                if usage.tasks == 0 {
+                    self.usage.remove(&node);
+                }
+            }
+            if let (Some(node), Some(task)) = (is, after) {
+                let usage = self.usage.entry(node).or_default();
+                usage.reserved.add(&task.template.resources.reservations);
+                usage.tasks += 1;
+            }
+        }
+        let waits = |task: Option<&Task>| {
+            task.filter(|task| task.node.is_none() && task.is_active()).map(|task| task.id)
+        };
+        match (waits(before), waits(after)) {
+            (None, Some(task)) => drop(self.waiting.insert(task)),
+            (Some(task), None) => drop(self.waiting.remove(&task)),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        let room =
+            |task: Option<&Task>| task.and_then(|task| Some((task.makes_room_for()?, task.id)));
+        match (room(before), room(after)) {
+            (None, Some(pair)) => drop(self.making_room.insert(pair)),
+            (Some(pair), None) => drop(self.making_room.remove(&pair)),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     /// Forgets a task and keeps the indexes in step.
@@ -97,6 +153,7 @@ impl View {
         if let Some(node) = task.node {
             self.node_tasks.remove(&(node, id));
         }
+        self.count(Some(&task), None);
         Some(task)
     }
 

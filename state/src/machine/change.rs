@@ -5,7 +5,7 @@ use swarm_model::id::TaskId;
 use swarm_model::meta::{Revision, Version};
 use swarm_model::outcome::Done;
 use swarm_model::plan::{Change as Decision, NewTask};
-use swarm_model::task::{Task, TaskStatus};
+use swarm_model::task::{Eviction, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 
 use super::Change;
@@ -87,7 +87,20 @@ impl Change<'_> {
                 self.emit(Subject::Service(*service), Action::Remove, &name, &more);
                 Some(())
             }
+            Decision::Preempt { task, version, by } => self.preempt(*task, *version, *by),
         }
+    }
+
+    /// Ends a task to make room for `by`, which must still need it.
+    fn preempt(&mut self, task: TaskId, version: Version, by: TaskId) -> Option<()> {
+        let mut task = self.task_at(task, version)?;
+        if !task.is_active() || task.node.is_none() || !self.view.waiting.contains(&by) {
+            return None;
+        }
+        task.desired = DesiredState::Shutdown;
+        task.eviction = Some(Eviction::Preempted { by });
+        self.put_task(task, Action::Update);
+        Some(())
     }
 
     fn task_at(&self, id: TaskId, version: Version) -> Option<Task> {
@@ -128,6 +141,7 @@ impl Change<'_> {
             status,
             not_before: new.not_before,
             restart: new.restart,
+            eviction: None,
         };
         self.put_task(task, Action::Create);
         Some(())

@@ -148,4 +148,6 @@ impl Change<'_> {
 const DONE: Outcome = Ok(Done::Nothing);
 
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod tests;

@@ -4,16 +4,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use swarm_model::cluster::{Cluster, ClusterSpec, LimitedToken, TokenRotation};
+use swarm_model::cluster::Cluster;
 use swarm_model::config::Config;
-use swarm_model::epoch::Epoch;
-use swarm_model::id::{ClusterId, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use swarm_model::grown::Former;
+use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::node::Node;
-use swarm_model::outcome::Outcome;
 use swarm_model::restart::RestartRecord;
 use swarm_model::service::Service;
-use swarm_model::task::{Slot, Task, TaskStatus, TaskTemplate};
+use swarm_model::task::{Eviction, Slot, Task, TaskStatus, TaskTemplate};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
@@ -36,45 +35,16 @@ pub enum RestoreError {
 
 /// The stored form. Templates stand once, whatever the number of tasks made from them.
 #[derive(Serialize, Deserialize)]
-struct Stored<C, R> {
+struct Stored {
     revision: Revision,
-    cluster: Option<C>,
+    cluster: Option<Cluster>,
     nodes: Vec<Arc<Node>>,
     removed_nodes: Vec<NodeId>,
     services: Vec<Arc<Service>>,
     configs: Vec<Arc<Config>>,
     templates: Vec<((ServiceId, Version), Arc<TaskTemplate>)>,
     tasks: Vec<StoredTask>,
-    requests: Vec<R>,
-}
-
-/// An answer as format 1 had it: without the revision of its change.
-type AnswerV1 = (RequestId, Timestamp, Outcome);
-
-/// The cluster as format 1 had it: before there were epochs.
-#[derive(Serialize, Deserialize)]
-struct ClusterV1 {
-    id: ClusterId,
-    meta: Meta,
-    spec: ClusterSpec,
-    tokens: TokenRotation,
-    limited_tokens: BTreeMap<TokenId, LimitedToken>,
-    ca_certificate: Vec<u8>,
-}
-
-impl From<ClusterV1> for Cluster {
-    fn from(old: ClusterV1) -> Self {
-        Self {
-            id: old.id,
-            meta: old.meta,
-            spec: old.spec,
-            tokens: old.tokens,
-            limited_tokens: old.limited_tokens,
-            ca_certificate: old.ca_certificate,
-            epoch: Epoch::FIRST,
-            left_out: BTreeMap::new(),
-        }
-    }
+    requests: Vec<requests::Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +59,8 @@ struct StoredTask {
     status: TaskStatus,
     not_before: Option<Timestamp>,
     restart: RestartRecord,
+    #[serde(default)]
+    eviction: Option<Eviction>,
 }
 
 impl From<&Task> for StoredTask {
@@ -104,6 +76,7 @@ impl From<&Task> for StoredTask {
             status: task.status.clone(),
             not_before: task.not_before,
             restart: task.restart,
+            eviction: task.eviction,
         }
     }
 }
@@ -122,6 +95,7 @@ impl StoredTask {
             status: self.status,
             not_before: self.not_before,
             restart: self.restart,
+            eviction: self.eviction,
         }
     }
 }
@@ -160,28 +134,21 @@ impl Machine {
     /// # Errors
     /// When the bytes are no whole snapshot of a known format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
-        match codec::snapshot_format(bytes)? {
-            1 => {
-                let stored = codec::decode_snapshot::<Stored<ClusterV1, AnswerV1>>(bytes)?;
-                // No later than this; what format 1 answered was later still.
-                let newest = stored.revision;
-                Self::from_stored(stored, |(id, at, outcome)| (id, at, newest, outcome))
-            }
-            _ => Self::from_stored(
-                codec::decode_snapshot::<Stored<Cluster, requests::Entry>>(bytes)?,
-                |entry| entry,
-            ),
-        }
+        let former = codec::snapshot_format(bytes)? < codec::SNAPSHOT_FORMAT;
+        let stored = if former {
+            let Former(stored): Former<Stored> = codec::decode_snapshot(bytes)?;
+            stored
+        } else {
+            codec::decode_snapshot(bytes)?
+        };
+        Self::from_stored(stored)
     }
 
-    fn from_stored<C: Into<Cluster>, R>(
-        stored: Stored<C, R>,
-        answer: impl FnMut(R) -> requests::Entry,
-    ) -> Result<Self, RestoreError> {
+    fn from_stored(stored: Stored) -> Result<Self, RestoreError> {
         let mut templates: BTreeMap<_, _> = stored.templates.into_iter().collect();
         let mut view = View {
             revision: stored.revision,
-            cluster: stored.cluster.map(|cluster| Arc::new(cluster.into())),
+            cluster: stored.cluster.map(Arc::new),
             nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
             removed_nodes: stored.removed_nodes.into_iter().collect(),
             ..View::default()
@@ -201,7 +168,6 @@ impl Machine {
             let template = template.ok_or(RestoreError::NoTemplate(task.id))?.clone();
             view.put_task(task.with_template(template));
         }
-        let requests = stored.requests.into_iter().map(answer).collect();
-        Ok(Self { view, requests: Requests::from_entries(requests) })
+        Ok(Self { view, requests: Requests::from_entries(stored.requests) })
     }
 }

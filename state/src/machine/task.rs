@@ -5,7 +5,7 @@ use swarm_model::event::{Action, Subject};
 use swarm_model::id::NodeId;
 use swarm_model::outcome::{Kind, Outcome, Rejection};
 use swarm_model::service::SpecError;
-use swarm_model::task::{Slot, Task};
+use swarm_model::task::{Eviction, Slot, Task};
 
 use super::{Change, DONE};
 use crate::mistake::{Mistake, planted};
@@ -53,6 +53,7 @@ impl Change<'_> {
             ("desired", task.desired.to_string()),
             ("node", task.node.map(|node| node.to_string()).unwrap_or_default()),
             ("error", task.status.error.clone()),
+            ("preempted_by", task.eviction.map(preempted_by).unwrap_or_default()),
         ];
         self.emit(subject, action, &name, &attributes);
     }
@@ -64,5 +65,11 @@ impl Change<'_> {
             Slot::Replica(number) => format!("{service}.{number}"),
             Slot::Node(node) => format!("{service}.{}", node.short()),
         }
+    }
+}
+
+fn preempted_by(eviction: Eviction) -> String {
+    match eviction {
+        Eviction::Preempted { by } => by.to_string(),
     }
 }

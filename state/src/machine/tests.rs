@@ -85,6 +85,7 @@ fn spec(name: &str, replicas: u32) -> Box<ServiceSpec> {
             stop_grace_ms: 10_000,
             force_update: 0,
         },
+        priority: Default::default(),
     })
 }
 
@@ -447,4 +448,43 @@ fn what_nodes_say_of_themselves_and_their_tasks_is_bounded() {
     let most = swarm_model::command::REPORTS_MAX;
     log.apply(reports(vec![short.clone(); most])).expect("as many as may be");
     assert_eq!(refused(log.apply(reports(vec![short; most + 1]))), "Reports");
+}
+
+#[test]
+fn a_task_makes_room_only_for_one_that_waits() {
+    let mut log = Log::with_cluster();
+    log.apply(create(1, "web")).expect("new");
+    let version = Version(log.next);
+    let second = |mut change: Decision, slot| {
+        if let Decision::CreateTask(new) = &mut change {
+            new.slot = Slot::Replica(slot);
+        }
+        change
+    };
+    let node = log.machine.view().nodes.keys().next().map(|id| id.raw());
+    let changes = vec![
+        new_task(1, 1, version, node),
+        second(new_task(2, 1, version, None), 2),
+        second(new_task(3, 1, version, node), 3),
+    ];
+    log.apply(Op::ApplyPlan { term: TERM, base: Revision(log.next), changes }).expect("taken");
+    let view = log.machine.view();
+    assert!(view.waiting.iter().eq([&TaskId::from_raw(2)]));
+    assert_eq!(view.usage.values().map(|usage| usage.tasks).sum::<u32>(), 2);
+    let version = Version(log.next);
+    let preempt = |task, by| Decision::Preempt {
+        task: TaskId::from_raw(task),
+        version,
+        by: TaskId::from_raw(by),
+    };
+    let changes = vec![preempt(1, 3), preempt(2, 2), preempt(1, 2)];
+    let done = log.apply(Op::ApplyPlan { term: TERM, base: Revision(log.next), changes });
+    assert_eq!(done, Ok(Done::Plan { applied: 1, refused: 2 }));
+    let pair = (TaskId::from_raw(2), TaskId::from_raw(1));
+    assert!(log.machine.view().making_room.iter().eq([&pair]));
+    assert_eq!(log.task(1).desired, DesiredState::Shutdown);
+    log.apply(report(node.expect("there is one"), 1, ObservedState::Shutdown)).expect("taken");
+    let view = log.machine.view();
+    assert!(view.making_room.is_empty());
+    assert_eq!(view.usage.values().map(|usage| usage.tasks).sum::<u32>(), 1);
 }

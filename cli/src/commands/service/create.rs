@@ -163,7 +163,13 @@ impl Create {
             force_update: 0,
         };
         self.template.apply(&mut task_template);
-        Ok(ServiceSpec { name, labels: self.labels.into_iter().collect(), mode, task_template })
+        Ok(ServiceSpec {
+            name,
+            labels: self.labels.into_iter().collect(),
+            mode,
+            task_template,
+            priority: Default::default(),
+        })
     }
 }
 

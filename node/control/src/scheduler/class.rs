@@ -155,7 +155,7 @@ impl<'a> Class<'a> {
     }
 
     fn take(&mut self, nodes: &mut NodeSet<'_>, at: usize) -> NodeId {
-        nodes.take(at, self.service.template.resources.reservations);
+        nodes.take(at, &self.service.template.resources.reservations);
         self.shares[at].held += 1;
         self.shares[at].staying += 1;
         nodes.at(at).node.id

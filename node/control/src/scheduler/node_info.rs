@@ -9,7 +9,7 @@ use swarm_model::task::Task;
 use swarm_model::view::View;
 
 /// One node and what is taken of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct NodeInfo<'a> {
     /// The node.
     pub(crate) node: &'a Node,
@@ -22,13 +22,13 @@ pub(crate) struct NodeInfo<'a> {
 impl NodeInfo<'_> {
     /// What can still be reserved.
     pub(crate) fn free(&self) -> Resources {
-        self.node.description.resources.minus(self.used)
+        self.node.description.resources.clone().minus(&self.used)
     }
 
     /// What could be reserved if `task`, which holds it, were gone.
     pub(crate) fn free_without(&self, task: &Task) -> Resources {
-        let used = self.used.minus(task.template.resources.reservations);
-        self.node.description.resources.minus(used)
+        let used = self.used.clone().minus(&task.template.resources.reservations);
+        self.node.description.resources.clone().minus(&used)
     }
 }
 
@@ -63,15 +63,15 @@ impl<'a> NodeSet<'a> {
     pub(crate) fn count(&mut self, task: &Task) -> Option<&'a Node> {
         let at = self.position(task.node?)?;
         if !task.status.state.is_terminal() {
-            self.take(at, task.template.resources.reservations);
+            self.take(at, &task.template.resources.reservations);
         }
         Some(self.infos[at].node)
     }
 
     /// Takes `reservation` of the node at `at`.
-    pub(crate) fn take(&mut self, at: usize, reservation: Resources) {
+    pub(crate) fn take(&mut self, at: usize, reservation: &Resources) {
         let info = &mut self.infos[at];
-        info.used = info.used.plus(reservation);
+        info.used.add(reservation);
         info.tasks += 1;
     }
 

@@ -73,7 +73,13 @@ fn task() -> impl Strategy<Value = Task> {
                 desired,
                 status: TaskStatus::new(observed, since, ""),
                 not_before,
-                restart: RestartRecord { streak, attempts, window_start: not_before },
+                eviction: None,
+                restart: RestartRecord {
+                    streak,
+                    attempts,
+                    window_start: not_before,
+                    displaced: streak % 2 == 0,
+                },
             }
         },
     )
@@ -152,6 +158,7 @@ proptest! {
                 Change::Explain { task, .. }
                 | Change::SetDesired { task, .. }
                 | Change::Orphan { task, .. }
+                | Change::Preempt { task, .. }
                 | Change::RemoveTask { task, .. } => (*task, None),
                 Change::DeleteService { .. } => continue,
             };

@@ -15,7 +15,7 @@ use crate::plan::{Change, NewTask};
 use crate::resources::{Limits, ResourceRequirements, Resources};
 use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
 use crate::runtime::{ConfigReference, ProcessSpec, RuntimeSpec, Signal};
-use crate::service::{ServiceMode, ServiceSpec};
+use crate::service::{Priority, ServiceMode, ServiceSpec};
 use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
 use crate::task_state::{DesiredState, ObservedState};
 use crate::units::{Bytes, MilliCpu, Timestamp};
@@ -30,7 +30,8 @@ fn labels() -> BTreeMap<String, String> {
 }
 
 fn resources() -> Resources {
-    Resources { cpu: MilliCpu(2000), memory: Bytes(1 << 30) }
+    let generic = BTreeMap::from([("device/camera".to_owned(), 1), ("licence".to_owned(), 2)]);
+    Resources { cpu: MilliCpu(2000), memory: Bytes(1 << 30), generic }
 }
 
 /// What a node says of itself.
@@ -89,7 +90,8 @@ pub fn template() -> TaskTemplate {
 /// A service.
 pub fn service(mode: ServiceMode) -> ServiceSpec {
     let name = "web".parse().expect("is a name");
-    ServiceSpec { name, labels: labels(), mode, task_template: template() }
+    let priority = Priority(70);
+    ServiceSpec { name, labels: labels(), mode, task_template: template(), priority }
 }
 
 /// A config.
@@ -152,7 +154,7 @@ fn changes() -> Vec<Change> {
         pending: String::new(),
         desired: DesiredState::Running,
         not_before: Some(Timestamp::from_millis(5)),
-        restart: RestartRecord { streak: 1, attempts: 2, window_start: None },
+        restart: RestartRecord { streak: 1, attempts: 2, window_start: None, displaced: true },
     };
     let reason = "no node fits".to_owned();
     vec![
@@ -164,6 +166,7 @@ fn changes() -> Vec<Change> {
         Change::Orphan { task, version, reason },
         Change::RemoveTask { task, version },
         Change::DeleteService { service: SERVICE, version },
+        Change::Preempt { task, version, by: TaskId::from_raw(8) },
     ]
 }
 

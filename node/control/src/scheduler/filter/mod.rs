@@ -16,7 +16,7 @@ use swarm_model::task::TaskTemplate;
 use swarm_model::units::{Bytes, MilliCpu};
 
 /// A node as a place for one more task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Candidate<'a> {
     /// The node.
     pub(crate) node: &'a Node,

@@ -4,7 +4,7 @@
 use super::{Candidate, Refusal};
 
 pub(super) fn check<'a>(candidate: &Candidate<'a>) -> Result<(), Refusal<'a>> {
-    let (needs, free) = (candidate.template.resources.reservations, candidate.free);
+    let (needs, free) = (&candidate.template.resources.reservations, &candidate.free);
     if free.memory < needs.memory {
         return Err(Refusal::Memory { needs: needs.memory, free: free.memory });
     }

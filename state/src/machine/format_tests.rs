@@ -1,0 +1,51 @@
+//! Stored snapshots of this format and the one before.
+
+use swarm_model::command::Command;
+use swarm_model::fuzz::sample;
+use swarm_model::id::RequestId;
+use swarm_model::meta::{Revision, Term};
+
+use super::Machine;
+
+/// The state that the first sixteen samples of commands lead to.
+fn sampled() -> Machine {
+    let mut machine = Machine::new();
+    for (at, op) in (1..).zip(sample::ops().into_iter().take(16)) {
+        let command =
+            Command { request: Some(RequestId::from_raw(100 + at)), ..sample::command(op) };
+        let at = u64::try_from(at).expect("small");
+        drop(machine.apply(Revision(at), Term(1), &command));
+    }
+    machine
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).expect("text"), 16);
+    text.trim().as_bytes().chunks(2).map(|pair| byte(pair).expect("hex")).collect()
+}
+
+#[test]
+fn the_snapshot_is_written_as_it_was_laid_down() {
+    let bytes = sampled().snapshot().expect("small");
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("../../golden/snapshot-3.hex").trim());
+}
+
+#[test]
+fn the_snapshot_of_the_format_before_is_read() {
+    let old = Machine::restore(&from_hex(include_str!("../../golden/snapshot-2.hex")));
+    let (old, new) = (old.expect("is read"), sampled());
+    let (old, new) = (old.view(), new.view());
+    assert_eq!(old.revision, new.revision);
+    assert!(old.tasks.keys().eq(new.tasks.keys()) && old.tasks.len() == 1, "{:?}", old.tasks);
+    for (task, now) in old.tasks.values().zip(new.tasks.values()) {
+        assert_eq!((task.eviction, task.restart.displaced), (None, false));
+        assert_eq!(task.status, now.status);
+        assert_eq!(task.template.placement, now.template.placement);
+        assert!(task.template.resources.reservations.generic.is_empty());
+    }
+    for service in old.services.values() {
+        assert_eq!(service.spec.priority, Default::default());
+    }
+    assert!(old.nodes.keys().eq(new.nodes.keys()));
+}
