@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use swarm_model::id::{NodeId, TaskId};
+use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::plan::{Change, NewTask, Plan};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
@@ -20,16 +20,21 @@ pub const CHANGES_MAX: usize = 1000;
 pub(crate) struct Draft {
     changes: Vec<Change>,
     touched: BTreeSet<TaskId>,
+    /// Tasks that this plan gives up.
+    orphaned: BTreeSet<TaskId>,
     wake_at: Option<Timestamp>,
-    overflowed: bool,
+    left: BTreeSet<ServiceId>,
 }
 
 impl Draft {
-    /// Whether nothing more fits. Asking notes that there would have been more.
-    pub(crate) fn is_full(&mut self) -> bool {
-        let full = self.changes.len() >= CHANGES_MAX;
-        self.overflowed |= full;
-        full
+    /// Whether nothing more fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.changes.len() >= CHANGES_MAX
+    }
+
+    /// Leaves `service` to the next round, which follows at once.
+    pub(crate) fn leave(&mut self, service: ServiceId) {
+        self.left.insert(service);
     }
 
     /// Asks to look again at `at`, should nothing happen before.
@@ -66,11 +71,26 @@ impl Draft {
         self.change_task(task, Change::Explain { task: task_id, version, reason });
     }
 
+    /// Ends `task`, gracefully, to make room for `by`.
+    pub(crate) fn preempt(&mut self, task: &Task, by: TaskId) {
+        let (task_id, version) = (task.id, task.meta.version);
+        self.change_task(task, Change::Preempt { task: task_id, version, by });
+    }
+
     /// Gives `task` up.
     pub(crate) fn orphan(&mut self, task: &Task, reason: &str) {
         let (task_id, version) = (task.id, task.meta.version);
         let reason = reason.to_owned();
+        let untouched = !self.has_touched(task);
         self.change_task(task, Change::Orphan { task: task_id, version, reason });
+        if untouched && self.has_touched(task) {
+            self.orphaned.insert(task_id);
+        }
+    }
+
+    /// Whether `task` has ended, or does so by this plan.
+    pub(crate) fn has_ended(&self, task: &Task) -> bool {
+        task.status.state.is_terminal() || self.orphaned.contains(&task.id)
     }
 
     /// Forgets `task`.
@@ -81,14 +101,18 @@ impl Draft {
 
     /// Creates a task.
     pub(crate) fn create(&mut self, task: NewTask) {
-        if !self.is_full() {
+        if self.is_full() {
+            self.leave(task.service);
+        } else {
             self.changes.push(Change::CreateTask(Box::new(task)));
         }
     }
 
     /// Deletes a service without tasks.
     pub(crate) fn delete_service(&mut self, service: &Service) {
-        if !self.is_full() {
+        if self.is_full() {
+            self.leave(service.id);
+        } else {
             let (service, version) = (service.id, service.meta.version);
             self.changes.push(Change::DeleteService { service, version });
         }
@@ -100,17 +124,19 @@ impl Draft {
     }
 
     fn change_task(&mut self, task: &Task, change: Change) {
-        if !self.has_touched(task) && !self.is_full() {
+        if self.has_touched(task) {
+            return;
+        }
+        if self.is_full() {
+            self.leave(task.service);
+        } else {
             self.touched.insert(task.id);
             self.changes.push(change);
         }
     }
 
-    /// The plan; a full one is to be continued at once.
-    pub(crate) fn into_plan(mut self, now: Timestamp) -> Plan {
-        if self.overflowed {
-            self.wake(now);
-        }
-        Plan { changes: self.changes, wake_at: self.wake_at }
+    /// The plan.
+    pub(crate) fn into_plan(self) -> Plan {
+        Plan { changes: self.changes, wake_at: self.wake_at, left: self.left }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn trim_history(tasks: &[&Task], successor: bool, limit: u32, draft: 
     let mut ended: Vec<&Task> = tasks
         .iter()
         .copied()
-        .filter(|task| task.status.state.is_terminal() && task.desired < DesiredState::Remove)
+        .filter(|task| draft.has_ended(task) && task.desired < DesiredState::Remove)
         .collect();
     if ended.len() > keep {
         ended.sort_unstable_by_key(|task| Reverse(recency(task)));

@@ -1,105 +1,176 @@
 //! One round: the view in, a plan out.
 //!
 //! First every service in scope says what ends, what changes and which tasks it needs, then all
-//! needs are placed: tasks that wait go before new ones.
+//! needs are placed: the most important ones first, and tasks that wait before new ones.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use swarm_model::id::IdSource;
+use swarm_model::id::{IdSource, ServiceId};
 use swarm_model::plan::Plan;
+use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
-use crate::draft::Draft;
+use crate::draft::{CHANGES_MAX, Draft};
 use crate::facts::Facts;
 use crate::lifecycle;
-use crate::orchestrator::{self, Need, Needs};
-use crate::scheduler::Scheduler;
+use crate::orchestrator::{self, Need, Needs, Seed};
+use crate::scheduler::{Room, Scheduler};
 use crate::scope::Scope;
-use crate::survey::Survey;
+use crate::survey::{self, Survey};
+
+/// When to look again for what has less right to run, after a round that looked at much.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Decides what has to change. An empty plan means that all is as it should be, or that the
-/// cluster waits for nodes, for the time in `wake_at`, or for something to fit.
+/// cluster waits for nodes, for the time in `wake_at`, or for something to fit. At that time the
+/// caller asks again with the same scope.
 ///
 /// A change may be refused when its object changed meanwhile; the next round decides it again.
 pub fn reconcile(view: &View, scope: &Scope, now: Timestamp, ids: &mut dyn IdSource) -> Plan {
     let facts = Facts { view, now };
     let mut draft = Draft::default();
-    let survey = Survey::new(facts, scope, &mut draft);
+    let survey = Survey::new(facts, scope);
     for task in &survey.strays {
+        survey::note_wake(facts, task, &mut draft);
         lifecycle::bury(facts, task, &mut draft);
     }
     let mut needs = Needs::default();
-    for id in &survey.services {
-        let Some(service) = view.services.get(id) else { continue };
-        let tasks: Vec<&Task> = view.tasks_of(*id).map(AsRef::as_ref).collect();
-        orchestrator::plan_service(facts, service, &tasks, &mut needs, &mut draft);
-        if draft.is_full() {
-            break;
-        }
-    }
-    let mut scheduler = Scheduler::new(facts, survey.nodes);
-    place(needs, &mut scheduler, ids, &mut draft);
-    draft.into_plan(now)
-}
-
-/// Places what is needed, oldest waiting task first, then new tasks; reasons come last.
-fn place<'a>(
-    needs: Needs<'a>,
-    scheduler: &mut Scheduler<'a>,
-    ids: &mut dyn IdSource,
-    draft: &mut Draft,
-) {
-    let Needs { mut waiting, mut new } = needs;
-    waiting.sort_by_key(|(task, _)| (task.meta.created_at, task.id));
-    let mut started = BTreeSet::new();
-    waiting.retain(|(task, need)| match scheduler.place(need.service, &need.wish) {
-        Ok(node) => {
-            started.insert(need.service.id);
-            draft.assign(task, node);
-            false
-        }
-        Err(_reason) => {
-            make_room(need, scheduler, draft);
-            true
-        }
-    });
-    new.sort_by_key(|(_, need)| need.voluntary);
-    for (seed, need) in new {
-        if need.voluntary && started.contains(&need.service.id) {
+    for service in survey.services {
+        if draft.is_full() || needs.new.len() >= CHANGES_MAX {
+            draft.leave(service.id);
             continue;
         }
-        if draft.is_full() {
-            break;
+        let tasks: Vec<&Task> = view.tasks_of(service.id).map(AsRef::as_ref).collect();
+        for task in &tasks {
+            survey::note_wake(facts, task, &mut draft);
         }
-        let placed = scheduler.place(need.service, &need.wish);
-        let task = seed.into_task(need.service, need.slot, placed.as_ref(), scheduler.now(), ids);
-        if let Some(until) = task.not_before {
-            draft.wake(until);
-        }
-        draft.create(task);
-        for ended in &need.replaced {
-            draft.stop(ended);
-        }
-        if placed.is_ok() {
-            started.insert(need.service.id);
-        } else {
-            make_room(&need, scheduler, draft);
-        }
+        orchestrator::plan_service(facts, service, &tasks, &mut needs, &mut draft);
     }
-    for (task, need) in waiting {
-        let reason = scheduler.refusal(need.service, &need.wish);
-        orchestrator::say_why_waiting(task, &reason, scheduler.now(), draft);
+    let mut demand: BTreeMap<ServiceId, usize> = BTreeMap::new();
+    let waiting = needs.waiting.iter().map(|(_, need)| need);
+    for need in waiting.chain(needs.new.iter().map(|(_, need)| need)) {
+        *demand.entry(need.service.id).or_default() += 1;
     }
+    let mut round =
+        Placing { scheduler: Scheduler::new(facts, demand), draft, started: BTreeSet::new() };
+    round.place(needs, ids);
+    round.draft.into_plan()
 }
 
-/// Ends the task that the needed one replaces, though its replacement has no place yet, where
-/// that helps or must be.
-fn make_room(need: &Need<'_>, scheduler: &Scheduler<'_>, draft: &mut Draft) {
-    if let Some(old) = &need.old
-        && old.yields(need.service, scheduler)
-    {
-        draft.stop(old.task);
+/// The second half of a round.
+struct Placing<'a> {
+    scheduler: Scheduler<'a>,
+    draft: Draft,
+    /// Services of which a task got its place in this round.
+    started: BTreeSet<ServiceId>,
+}
+
+/// What comes first.
+fn importance(service: &Service) -> impl Ord + use<> {
+    Reverse(service.spec.priority)
+}
+
+impl<'a> Placing<'a> {
+    /// Places what is needed, by importance; of equals the oldest waiting task first, then new
+    /// tasks; reasons come last.
+    fn place(&mut self, needs: Needs<'a>, ids: &mut dyn IdSource) {
+        let Needs { mut waiting, mut new } = needs;
+        waiting
+            .sort_by_key(|(task, need)| (importance(need.service), task.meta.created_at, task.id));
+        new.sort_by_key(|(_, need)| (need.voluntary, importance(need.service)));
+        let (mut waiting, mut new) = (waiting.into_iter().peekable(), new.into_iter().peekable());
+        let mut unplaced = Vec::new();
+        loop {
+            let first = match (waiting.peek(), new.peek()) {
+                (None, None) => break,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some((_, waits)), Some((_, comes))) => {
+                    comes.voluntary || importance(waits.service) <= importance(comes.service)
+                }
+            };
+            if first {
+                let Some((task, need)) = waiting.next() else { break };
+                if !self.place_waiting(task, &need) {
+                    unplaced.push((task, need));
+                }
+            } else {
+                let Some((seed, need)) = new.next() else { break };
+                self.place_new(seed, &need, ids);
+            }
+        }
+        for (task, need) in unplaced {
+            let reason = self.scheduler.refusal(task, need.service, &need.wish);
+            let now = self.scheduler.now();
+            orchestrator::say_why_waiting(task, &reason, now, &mut self.draft);
+        }
+    }
+
+    /// Whether `task` found a place.
+    fn place_waiting(&mut self, task: &'a Task, need: &Need<'a>) -> bool {
+        match self.scheduler.place_waiting(task, need.service, &need.wish) {
+            Ok(node) => {
+                self.started.insert(need.service.id);
+                self.draft.assign(task, node);
+                true
+            }
+            Err(_reason) => {
+                if !self.yield_place(need) {
+                    self.preempt(task, need);
+                }
+                false
+            }
+        }
+    }
+
+    fn place_new(&mut self, seed: Seed, need: &Need<'a>, ids: &mut dyn IdSource) {
+        if need.voluntary && self.started.contains(&need.service.id) {
+            return;
+        }
+        if self.draft.is_full() {
+            self.draft.leave(need.service.id);
+            return;
+        }
+        let placed = self.scheduler.place(need.service, &need.wish);
+        let now = self.scheduler.now();
+        let task = seed.into_task(need.service, need.slot, placed.as_ref(), now, ids);
+        if let Some(until) = task.not_before {
+            self.draft.wake(until);
+        }
+        self.draft.create(task);
+        for ended in &need.replaced {
+            self.draft.stop(ended);
+        }
+        if placed.is_ok() {
+            self.started.insert(need.service.id);
+        } else {
+            self.yield_place(need);
+        }
+    }
+
+    /// Ends the task that the needed one replaces, though its replacement has no place yet, where
+    /// that helps or must be; whether it does.
+    fn yield_place(&mut self, need: &Need<'a>) -> bool {
+        let old = need.old.filter(|old| old.yields(need.service, &self.scheduler));
+        old.inspect(|old| self.draft.stop(old.task)).is_some()
+    }
+
+    /// Ends less important tasks so that `task` fits, if that helps.
+    fn preempt(&mut self, task: &'a Task, need: &Need<'a>) {
+        let draft = &self.draft;
+        let spared = |task: &Task| draft.has_touched(task);
+        let full = draft.is_full();
+        match self.scheduler.make_room(task, need.service, &need.wish, &spared) {
+            Room::None => {}
+            Room::Later => self.draft.wake(self.scheduler.now().after(LATER)),
+            Room::Made(_) if full => self.draft.leave(need.service.id),
+            Room::Made(victims) => {
+                victims.into_iter().for_each(|victim| self.draft.preempt(victim, task.id));
+            }
+        }
     }
 }

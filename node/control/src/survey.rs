@@ -1,12 +1,13 @@
-//! One pass over the view before anything is decided: which services this round has to look at,
-//! what each node still has, and when to look again.
+//! What a round looks at: the services in its scope, and everything that waits.
 //!
-//! This is the only part whose cost follows the whole cluster instead of the scope.
+//! Costs as much as the scope is large. What becomes due at a time is found because the round that saw
+//! it coming asked to be woken, with the same scope.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use swarm_model::id::ServiceId;
-use swarm_model::service::ServiceMode;
+use swarm_model::service::{Service, ServiceMode};
 use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
 
@@ -14,85 +15,68 @@ use crate::draft::Draft;
 use crate::facts::{Facts, Host};
 use crate::lifecycle;
 use crate::restart;
-use crate::scheduler::node_info::NodeSet;
 use crate::scope::Scope;
 
-/// What the pass found.
+/// What was found.
 #[derive(Debug)]
 pub(crate) struct Survey<'a> {
-    /// The services to look at.
-    pub(crate) services: BTreeSet<ServiceId>,
+    /// The services to look at, the most important ones first.
+    pub(crate) services: Vec<&'a Service>,
     /// Tasks whose service does not exist.
     pub(crate) strays: Vec<&'a Task>,
-    /// The nodes and what runs there.
-    pub(crate) nodes: NodeSet<'a>,
 }
 
 impl<'a> Survey<'a> {
-    /// Looks at everything once; notes in `draft` when the next delay or deadline ends.
-    pub(crate) fn new(facts: Facts<'a>, scope: &Scope, draft: &mut Draft) -> Self {
+    /// Finds what is in `scope`, and what waits for a place whatever the scope.
+    pub(crate) fn new(facts: Facts<'a>, scope: &Scope) -> Self {
         let view = facts.view;
-        let mut survey =
-            Self { services: BTreeSet::new(), strays: Vec::new(), nodes: NodeSet::new(view) };
-        for (id, service) in &view.services {
-            let global = match service.spec.mode {
-                ServiceMode::Global {} => true,
-                ServiceMode::Replicated { .. } => false,
-            };
-            let touched = scope.services.contains(id) || global && !scope.nodes.is_empty();
-            if scope.all || touched || service.removing {
-                survey.services.insert(*id);
+        let mut ids: BTreeSet<ServiceId> = scope.services.clone();
+        for node in &scope.nodes {
+            ids.extend(view.tasks_on(*node).map(|task| task.service));
+        }
+        if scope.all {
+            ids.extend(view.services.keys());
+            // By service, so that most are the one before.
+            ids.extend(view.service_tasks.iter().map(|(service, _, _)| *service));
+        } else if !scope.nodes.is_empty() {
+            let global = view.services.values().filter(|service| is_global(service));
+            ids.extend(global.map(|service| service.id));
+        }
+        let waiting = view.waiting.iter().filter_map(|task| view.tasks.get(task));
+        ids.extend(waiting.map(|task| task.service));
+        let mut survey = Self { services: Vec::new(), strays: Vec::new() };
+        for id in ids {
+            match view.services.get(&id) {
+                Some(service) => survey.services.push(service),
+                None => survey.strays.extend(view.tasks_of(id).map(AsRef::as_ref)),
             }
         }
-        for task in view.tasks.values() {
-            let node = survey.nodes.count(task);
-            if !view.services.contains_key(&task.service) {
-                survey.strays.push(task);
-                continue;
-            }
-            let host = match task.node {
-                None => Host::Unplaced,
-                Some(_) => node.map_or(Host::Gone, Host::member),
-            };
-            let in_scope = task.node.is_some_and(|node| scope.nodes.contains(&node));
-            if is_due(facts, task, host, draft) || in_scope {
-                survey.services.insert(task.service);
-            }
-        }
+        survey.services.sort_by_key(|service| (Reverse(service.spec.priority), service.id));
         survey
     }
 }
 
-/// Whether something can or must be done about `task` now, whatever the scope; otherwise notes
-/// when that will be.
-fn is_due(facts: Facts<'_>, task: &Task, host: Host<'_>, draft: &mut Draft) -> bool {
-    if task.desired == DesiredState::Remove && facts.has_vanished(task) {
-        return true;
+fn is_global(service: &Service) -> bool {
+    match service.spec.mode {
+        ServiceMode::Global {} => true,
+        ServiceMode::Replicated { .. } => false,
     }
+}
+
+/// Asks to be woken when something has to be done about `task` though nothing happens.
+pub(crate) fn note_wake(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
     if task.status.state.is_terminal() {
-        return false;
+        return;
     }
-    let delayed = task.is_active() && task.desired == DesiredState::Ready;
-    if delayed {
-        match restart::delayed_until(task, facts.now) {
-            Some(at) => draft.wake(at),
-            None => return true,
-        }
+    if task.is_active() && task.desired == DesiredState::Ready {
+        restart::delayed_until(task, facts.now).into_iter().for_each(|at| draft.wake(at));
     }
-    let due_at = match host {
-        Host::Unplaced => return task.is_active(),
-        Host::Gone => return true,
-        Host::Down(_) if task.is_active() => return false,
+    let due_at = match facts.host(task.node) {
+        Host::Unplaced | Host::Gone => None,
+        Host::Down(_) if task.is_active() => None,
         Host::Down(node) => Some(lifecycle::gives_up_at(node.status.since)),
         Host::Alive(node) if task.is_active() => node.drain.and_then(|drain| drain.deadline),
         Host::Alive(_) => None,
     };
-    match due_at {
-        Some(at) if at > facts.now => {
-            draft.wake(at);
-            false
-        }
-        Some(_) => true,
-        None => false,
-    }
+    due_at.filter(|at| *at > facts.now).into_iter().for_each(|at| draft.wake(at));
 }

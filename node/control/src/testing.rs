@@ -29,9 +29,16 @@ use swarm_state::machine::Machine;
 use crate::{CHANGES_MAX, Scope, reconcile};
 
 const TERM: Term = Term(1);
-/// What every node offers.
-pub(crate) const OFFER: Resources =
-    Resources { cpu: MilliCpu(4000), memory: Bytes(1024), generic: BTreeMap::new() };
+/// What every node offers, besides two cameras.
+pub(crate) const OFFERED_CPU: MilliCpu = MilliCpu(4000);
+/// The same of memory.
+pub(crate) const OFFERED_MEMORY: Bytes = Bytes(1024);
+
+/// All that a node offers.
+pub(crate) fn offer() -> Resources {
+    let generic = BTreeMap::from([("device/camera".to_owned(), 2)]);
+    Resources { generic, ..Resources::new(OFFERED_CPU, OFFERED_MEMORY) }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Ids(u128);
@@ -40,6 +47,36 @@ impl IdSource for Ids {
     fn draw(&mut self) -> u128 {
         self.0 += 1;
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+}
+
+/// Random numbers from a seed (splitmix64): faster to draw worlds from than strategies.
+#[derive(Debug)]
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Less than `bound`, which is not zero.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// True once in so many times.
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    /// One of `all`.
+    pub(crate) fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        let at = self.below(u64::try_from(all.len()).expect("small"));
+        all[usize::try_from(at).expect("small")]
     }
 }
 
@@ -53,8 +90,10 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<NodeId>,
     /// What happened since the last round.
     pub(crate) scope: Scope,
-    /// When the last plan wants to be continued.
+    /// When the next plan is to be made though nothing happens.
     pub(crate) wake_at: Option<Timestamp>,
+    /// What is to be looked at later, as the leader keeps it.
+    later: BTreeMap<Timestamp, Scope>,
 }
 
 /// A template whose program is `program`.
@@ -98,6 +137,7 @@ impl Cluster {
             nodes: Vec::new(),
             scope: Scope::default(),
             wake_at: None,
+            later: BTreeMap::new(),
         };
         cluster.add_node();
         while cluster.nodes.len() < count {
@@ -127,7 +167,7 @@ impl Cluster {
         let role = if number == 0 { Role::Manager } else { Role::Worker };
         let description = NodeDescription {
             hostname: format!("n{number}"),
-            resources: OFFER,
+            resources: offer(),
             ..NodeDescription::default()
         };
         let node = NewNode {
@@ -213,16 +253,30 @@ impl Cluster {
 
     /// One round with the scope of what happened; checks the plan and what became of it.
     pub(crate) fn round(&mut self) -> Plan {
+        while let Some(due) = self.later.first_entry().filter(|due| *due.key() <= self.now) {
+            self.scope.merge(due.remove());
+        }
         let scope = std::mem::take(&mut self.scope);
         let plan = reconcile(self.machine.view(), &scope, self.now, &mut self.ids);
+        if let Some(at) = plan.wake_at.filter(|at| *at > self.now) {
+            self.later.entry(at).or_default().merge(scope);
+        }
+        self.wake_at = self.later.first_key_value().map(|(at, _)| *at);
+        self.scope.services.extend(&plan.left);
         self.carry_out(&plan);
         plan
+    }
+
+    /// Another node leads, whose clock says `now`.
+    pub(crate) fn lead_anew(&mut self, now: Timestamp) {
+        self.later.clear();
+        self.scope = Scope::everything();
+        self.now = now;
     }
 
     /// Applies `plan` and checks what must always hold.
     pub(crate) fn carry_out(&mut self, plan: &Plan) {
         assert!(plan.changes.len() <= CHANGES_MAX, "{} changes", plan.changes.len());
-        self.wake_at = plan.wake_at;
         if plan.changes.is_empty() {
             return;
         }
@@ -341,7 +395,8 @@ impl Cluster {
             assert!(tasks.len() == 1 || pair, "{slot:?} has {tasks:#?}");
         }
         for (node, sum) in used {
-            assert!(OFFER.covers(&sum), "{node} is over-placed: {sum:?}");
+            assert!(offer().covers(&sum), "{node} is over-placed: {sum:?}");
+            assert_eq!(self.view().usage[&node].reserved, sum, "the index of {node}");
         }
         for (place, tasks) in shared {
             // An update may lower the bound: what is there already may exceed the new one.

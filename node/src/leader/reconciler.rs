@@ -26,6 +26,15 @@ const SWEEP: Duration = Duration::from_secs(60);
 struct Agenda {
     now: Scope,
     later: BTreeMap<Timestamp, Scope>,
+    /// When it was last looked at.
+    looked: Timestamp,
+}
+
+impl Default for Agenda {
+    /// A new leader knows nothing: everything is to be looked at.
+    fn default() -> Self {
+        Self { now: Scope::everything(), later: BTreeMap::new(), looked: Timestamp::default() }
+    }
 }
 
 impl Agenda {
@@ -40,8 +49,13 @@ impl Agenda {
         }
     }
 
-    /// Moves what is due from later to now.
+    /// Moves what is due from later to now. What was put off by a clock that has gone back since may
+    /// be due by the new time.
     fn ripen(&mut self, now: Timestamp) {
+        if now < self.looked {
+            self.now = Scope::everything();
+        }
+        self.looked = now;
         while let Some(entry) = self.later.first_entry() {
             if *entry.key() > now {
                 break;
@@ -58,9 +72,9 @@ impl Agenda {
 /// How one round ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
-    /// Nothing is left to do now.
+    /// All of it was done.
     Done,
-    /// Part of it was done; the rest can be decided at once.
+    /// Part of it was done; the rest has to be decided anew, at once.
     Again,
     /// Nothing of it was done.
     Stuck,
@@ -69,7 +83,7 @@ enum Round {
 /// Reconciles until the term ends.
 pub(super) async fn run(core: &Core, term: Term) {
     let mut news = core.consensus.news();
-    let mut agenda = Agenda { now: Scope::everything(), later: BTreeMap::new() };
+    let mut agenda = Agenda::default();
     let mut swept = Instant::now();
     loop {
         loop {
@@ -122,8 +136,7 @@ async fn round(
 ) -> Result<Round, Error> {
     let view = core.consensus.view();
     let now = core.clock.now();
-    let Plan { changes, wake_at } = decide(core, &view, scope, now);
-    let again = wake_at.is_some_and(|at| at <= now);
+    let Plan { changes, wake_at, left } = decide(core, &view, scope, now);
     if let Some(at) = wake_at.filter(|at| *at > now) {
         agenda.later.entry(at).or_default().merge(scope.clone());
     }
@@ -133,13 +146,15 @@ async fn round(
     tracing::debug!(changes = changes.len(), revision = view.revision.0, "proposing a plan");
     let op = Op::ApplyPlan { term, base: view.revision, changes };
     let applied = core.consensus.propose(&core.own_command(op)).await?;
-    Ok(judge(&applied.outcome, again))
+    // What the plan changed comes back as events; what it had no room for does not.
+    agenda.now.services.extend(left);
+    Ok(judge(&applied.outcome))
 }
 
 /// What a plan's outcome means for its scope. Pure.
-fn judge(outcome: &Outcome, more: bool) -> Round {
+fn judge(outcome: &Outcome) -> Round {
     match outcome {
-        Ok(Done::Plan { refused: 0, .. }) if !more => Round::Done,
+        Ok(Done::Plan { refused: 0, .. }) => Round::Done,
         // Without a pause a change that is refused every time would keep the log busy.
         Ok(Done::Plan { applied: 0, .. }) => Round::Stuck,
         Ok(_) => Round::Again,
@@ -163,18 +178,17 @@ mod tests {
     #[test]
     fn a_plan_that_changed_nothing_is_repeated_with_a_pause() {
         let plan = |applied, refused| Ok(Done::Plan { applied, refused });
-        let check = |outcome: Outcome, more, expect| assert_eq!(judge(&outcome, more), expect);
-        check(plan(2, 0), false, Round::Done);
-        check(plan(2, 0), true, Round::Again);
-        check(plan(1, 1), false, Round::Again);
-        check(plan(0, 1), false, Round::Stuck);
-        check(Err(Rejection::StaleTerm { have: Term(2), given: Term(1) }), false, Round::Stuck);
+        let check = |outcome: Outcome, expect| assert_eq!(judge(&outcome), expect);
+        check(plan(2, 0), Round::Done);
+        check(plan(1, 1), Round::Again);
+        check(plan(0, 1), Round::Stuck);
+        check(Err(Rejection::StaleTerm { have: Term(2), given: Term(1) }), Round::Stuck);
     }
 
     #[test]
     fn what_is_due_later_waits_for_its_time_only() {
         let at = |ms| Timestamp::from_millis(ms);
-        let mut agenda = Agenda { now: Scope::default(), later: BTreeMap::new() };
+        let mut agenda = Agenda { now: Scope::default(), ..Agenda::default() };
         agenda.later.insert(at(2000), Scope::everything());
         assert_eq!(agenda.next_wake(at(500)), Duration::from_millis(1500));
         agenda.ripen(at(1999));
@@ -182,5 +196,8 @@ mod tests {
         agenda.ripen(at(2000));
         assert!(agenda.now.all && agenda.later.is_empty());
         assert_eq!(agenda.next_wake(at(2000)), SWEEP);
+        agenda.now = Scope::default();
+        agenda.ripen(at(1999));
+        assert!(agenda.now.all, "the clock went back");
     }
 }

@@ -1,10 +1,13 @@
 //! Where tasks may and would rather run: constraints, preferences, bounds per node.
 
+use core::net::IpAddr;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::name::Name;
 use crate::node::Node;
 
 /// Something a node can be asked for.
@@ -30,19 +33,21 @@ pub enum NodeAttribute {
 
 impl NodeAttribute {
     /// What `node` answers; `None` when a label is not set.
-    pub fn of(&self, node: &Node) -> Option<String> {
+    pub fn of<'a>(&self, node: &'a Node) -> Option<Cow<'a, str>> {
         match self {
-            Self::Id => Some(node.id.to_string()),
-            Self::Hostname => Some(node.description.hostname.clone()),
-            Self::Role => Some(node.spec.role.to_string()),
+            Self::Id => Some(node.id.to_string().into()),
+            Self::Hostname => Some(node.description.hostname.as_str().into()),
+            Self::Role => Some(node.spec.role.to_string().into()),
             Self::Ip => {
                 let addr = &node.status.addr;
-                Some(addr.rsplit_once(':').map_or(addr.as_str(), |(ip, _port)| ip).to_owned())
+                Some(addr.rsplit_once(':').map_or(addr.as_str(), |(ip, _port)| ip).into())
             }
-            Self::Os => Some(node.description.os.clone()),
-            Self::Arch => Some(node.description.arch.clone()),
-            Self::Label(key) => node.spec.labels.get(key).cloned(),
-            Self::EngineLabel(key) => node.description.labels.get(key).cloned(),
+            Self::Os => Some(node.description.os.as_str().into()),
+            Self::Arch => Some(node.description.arch.as_str().into()),
+            Self::Label(key) => node.spec.labels.get(key).map(|value| value.as_str().into()),
+            Self::EngineLabel(key) => {
+                node.description.labels.get(key).map(|value| value.as_str().into())
+            }
         }
     }
 }
@@ -65,9 +70,15 @@ impl fmt::Display for NodeAttribute {
 /// Why a text is neither constraint nor preference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePlacementError {
-    /// No `==` or `!=` in it.
-    #[error("\"{0}\" is not a constraint: write KEY==VALUE or KEY!=VALUE")]
+    /// No operator in it.
+    #[error(
+        "\"{0}\" is not a constraint: write KEY==VALUE, KEY!=VALUE, 'KEY in A,B' or KEY>NUMBER (or \
+         <, >=, <=)"
+    )]
     NoOperator(String),
+    /// What is compared with is no number.
+    #[error("constraint \"{0}\" compares with something that is not a number")]
+    NotANumber(String),
     /// The key is not one of a node's.
     #[error(
         "\"{0}\" is not something a node can be asked for: use node.id, node.hostname, node.role, \
@@ -78,8 +89,17 @@ pub enum ParsePlacementError {
     #[error("constraint \"{0}\" has no value")]
     NoValue(String),
     /// Not a known strategy.
-    #[error("\"{0}\" is not a placement preference: write spread=node.labels.KEY")]
+    #[error(
+        "\"{0}\" is not a placement preference: write spread=node.labels.KEY, binpack, \
+         affinity=service:NAME:WEIGHT, affinity=CONSTRAINT:WEIGHT, or anti-affinity=…"
+    )]
     UnknownStrategy(String),
+    /// A weight out of bounds.
+    #[error("\"{0}\" has no weight from 1 to 100")]
+    Weight(String),
+    /// What is preferred is no name of a service.
+    #[error("\"{0}\" names no service: write affinity=service:NAME:WEIGHT")]
+    NoService(String),
 }
 
 impl FromStr for NodeAttribute {
@@ -109,65 +129,223 @@ pub enum Comparison {
     Equal,
     /// `!=`; true of a label that is not set.
     NotEqual,
+    /// `in`: equal to one of several.
+    In,
+    /// `>`, of numbers; what is no number does not meet it.
+    Greater,
+    /// `<`
+    Less,
+    /// `>=`
+    AtLeast,
+    /// `<=`
+    AtMost,
 }
 
-/// A rule that a node must meet, kept true all the time. Written `KEY==VALUE` or `KEY!=VALUE`.
+/// What is looked for when there is neither `==` nor `!=`, longer signs first.
+const OTHERS: [Comparison; 5] = [
+    Comparison::In,
+    Comparison::AtLeast,
+    Comparison::AtMost,
+    Comparison::Greater,
+    Comparison::Less,
+];
+
+impl Comparison {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::In => " in ",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::AtLeast => ">=",
+            Self::AtMost => "<=",
+        }
+    }
+
+    fn holds(self, actual: &str, value: &str) -> bool {
+        let numbers = |holds: fn(&f64, &f64) -> bool| match (actual.parse(), value.parse()) {
+            (Ok(actual), Ok(value)) => holds(&actual, &value),
+            (Err(_), _) | (_, Err(_)) => false,
+        };
+        match self {
+            Self::Equal => is_same(actual, value),
+            Self::NotEqual => !is_same(actual, value),
+            Self::In => value.split(',').any(|one| is_same(actual, one.trim())),
+            Self::Greater => numbers(f64::gt),
+            Self::Less => numbers(f64::lt),
+            Self::AtLeast => numbers(f64::ge),
+            Self::AtMost => numbers(f64::le),
+        }
+    }
+}
+
+/// Whether a node's value is the one that was written: without regard to case, like Docker does, and
+/// an address may be compared with a network.
+fn is_same(actual: &str, value: &str) -> bool {
+    actual.eq_ignore_ascii_case(value) || is_within(actual, value).unwrap_or(false)
+}
+
+/// Whether `address` lies within `network`, written `10.0.0.0/8`; `None` when they are no such things.
+fn is_within(address: &str, network: &str) -> Option<bool> {
+    let (base, bits) = network.split_once('/')?;
+    let bits: u32 = bits.parse().ok()?;
+    let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
+    match (unbracketed.parse().ok()?, base.parse().ok()?) {
+        (IpAddr::V4(address), IpAddr::V4(base)) if bits <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            Some(address.to_bits() & mask == base.to_bits() & mask)
+        }
+        (IpAddr::V6(address), IpAddr::V6(base)) if bits <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            Some(address.to_bits() & mask == base.to_bits() & mask)
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => None,
+    }
+}
+
+/// A rule that a node must meet, kept true all the time. Written `KEY==VALUE`, `KEY!=VALUE`,
+/// `KEY in A,B`, or with `>`, `<`, `>=` or `<=` and a number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Constraint {
     /// What is compared.
     pub attribute: NodeAttribute,
     /// How.
     pub comparison: Comparison,
-    /// With what, compared without regard to case like Docker does.
+    /// With what.
     pub value: String,
 }
 
 impl Constraint {
     /// Whether `node` meets the rule.
     pub fn allows(&self, node: &Node) -> bool {
-        let equal =
-            self.attribute.of(node).is_some_and(|actual| actual.eq_ignore_ascii_case(&self.value));
-        match self.comparison {
-            Comparison::Equal => equal,
-            Comparison::NotEqual => !equal,
+        match self.attribute.of(node) {
+            Some(actual) => self.comparison.holds(&actual, &self.value),
+            None => self.comparison == Comparison::NotEqual,
         }
     }
+}
+
+/// Where the operator of a constraint is, and which one. The first operators there were come first:
+/// what was stored when there were no others still reads the same.
+fn operator(text: &str) -> Option<(usize, Comparison)> {
+    let first = [Comparison::Equal, Comparison::NotEqual];
+    let find = |comparison: Comparison| Some((text.find(comparison.sign())?, comparison));
+    let first = first.into_iter().filter_map(find).min_by_key(|(at, _)| *at);
+    let other = OTHERS.into_iter().filter_map(find);
+    // At one place the longer sign counts: it comes before the shorter one.
+    first.or_else(|| other.min_by_key(|(at, _)| *at))
 }
 
 impl FromStr for Constraint {
     type Err = ParsePlacementError;
 
     fn from_str(text: &str) -> Result<Self, ParsePlacementError> {
-        let (at, comparison) = match (text.find("=="), text.find("!=")) {
-            (Some(equal), Some(not)) if not < equal => (not, Comparison::NotEqual),
-            (Some(equal), _) => (equal, Comparison::Equal),
-            (None, Some(not)) => (not, Comparison::NotEqual),
-            (None, None) => return Err(ParsePlacementError::NoOperator(text.to_owned())),
+        let Some((at, comparison)) = operator(text) else {
+            return Err(ParsePlacementError::NoOperator(text.to_owned()));
         };
         let attribute = text[..at].trim().parse()?;
-        let value = text[at + 2..].trim();
+        let value = text[at + comparison.sign().len()..].trim();
+        let value = match comparison {
+            Comparison::Equal | Comparison::NotEqual => value.to_owned(),
+            Comparison::In => {
+                let list = value.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
+                let list = list.unwrap_or(value).split(',').map(str::trim);
+                list.filter(|one| !one.is_empty()).collect::<Vec<_>>().join(",")
+            }
+            Comparison::Greater | Comparison::Less | Comparison::AtLeast | Comparison::AtMost => {
+                if !value.parse::<f64>().is_ok_and(f64::is_finite) {
+                    return Err(ParsePlacementError::NotANumber(text.to_owned()));
+                }
+                value.to_owned()
+            }
+        };
         if value.is_empty() {
             return Err(ParsePlacementError::NoValue(text.to_owned()));
         }
-        Ok(Self { attribute, comparison, value: value.to_owned() })
+        Ok(Self { attribute, comparison, value })
     }
 }
 
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.comparison {
-            Comparison::Equal => "==",
-            Comparison::NotEqual => "!=",
-        };
-        write!(f, "{}{sign}{}", self.attribute, self.value)
+        write!(f, "{}{}{}", self.attribute, self.comparison.sign(), self.value)
     }
 }
 
-/// What the scheduler strives for among the nodes that would do. Written `spread=ATTRIBUTE`.
+/// What the scheduler strives for among the nodes that would do. Written `spread=ATTRIBUTE`,
+/// `binpack`, `affinity=…` or `anti-affinity=…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Preference {
     /// Evenly over the values of an attribute.
     Spread(NodeAttribute),
+    /// On as few nodes as possible, instead of evenly over all.
+    Binpack,
+    /// Near to something, or far from it.
+    Affinity(Affinity),
+}
+
+/// What tasks would rather be near to, or far from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Affinity {
+    /// What makes a node better or worse.
+    pub to: AffinityTarget,
+    /// How much, from 1 to 100; negative to be far from it.
+    pub weight: i16,
+}
+
+/// What makes a node better or worse.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AffinityTarget {
+    /// That it runs a task of this service.
+    Service(Name),
+    /// That it meets this rule.
+    Node(Constraint),
+}
+
+/// The weight of an affinity that gives none.
+pub const WEIGHT_DEFAULT: i16 = 50;
+/// The highest weight.
+pub const WEIGHT_MAX: i16 = 100;
+
+impl Affinity {
+    /// Whether it is about the tasks of `service`.
+    pub fn is_to(&self, service: &Name) -> bool {
+        match &self.to {
+            AffinityTarget::Service(name) => name == service,
+            AffinityTarget::Node(_) => false,
+        }
+    }
+
+    fn parse(text: &str, sign: i16) -> Result<Self, ParsePlacementError> {
+        let (target, weight) = match text.rsplit_once(':') {
+            Some((target, weight)) if weight.parse::<i64>().is_ok() => {
+                let weight = weight.parse::<i16>().ok();
+                let weight = weight.filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+                (target, weight.ok_or_else(|| ParsePlacementError::Weight(text.to_owned()))?)
+            }
+            Some(_) | None => (text, WEIGHT_DEFAULT),
+        };
+        let to = match target.trim().strip_prefix("service:") {
+            Some(name) => {
+                let named = |_bad| ParsePlacementError::NoService(text.to_owned());
+                AffinityTarget::Service(name.parse().map_err(named)?)
+            }
+            None => AffinityTarget::Node(target.parse()?),
+        };
+        Ok(Self { to, weight: sign * weight })
+    }
+}
+
+impl fmt::Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.weight < 0 { "anti-affinity=" } else { "affinity=" })?;
+        match &self.to {
+            AffinityTarget::Service(name) => write!(f, "service:{name}")?,
+            AffinityTarget::Node(rule) => write!(f, "{rule}")?,
+        }
+        write!(f, ":{}", self.weight.unsigned_abs())
+    }
 }
 
 impl FromStr for Preference {
@@ -176,7 +354,10 @@ impl FromStr for Preference {
     fn from_str(text: &str) -> Result<Self, ParsePlacementError> {
         match text.split_once('=') {
             Some(("spread", attribute)) => attribute.trim().parse().map(Self::Spread),
-            _ => Err(ParsePlacementError::UnknownStrategy(text.to_owned())),
+            Some(("affinity", target)) => Affinity::parse(target, 1).map(Self::Affinity),
+            Some(("anti-affinity", target)) => Affinity::parse(target, -1).map(Self::Affinity),
+            None if text.trim() == "binpack" => Ok(Self::Binpack),
+            Some(_) | None => Err(ParsePlacementError::UnknownStrategy(text.to_owned())),
         }
     }
 }
@@ -185,6 +366,8 @@ impl fmt::Display for Preference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spread(attribute) => write!(f, "spread={attribute}"),
+            Self::Binpack => f.write_str("binpack"),
+            Self::Affinity(affinity) => write!(f, "{affinity}"),
         }
     }
 }
@@ -223,30 +406,5 @@ pub struct Placement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn constraints_read_and_print_the_same() {
-        for text in
-            ["node.id==abc", "node.labels.zone!=a", "engine.labels.gpu==yes", "node.ip==127.0.0.1"]
-        {
-            assert_eq!(text.parse::<Constraint>().map(|c| c.to_string()), Ok(text.to_owned()));
-        }
-        assert_eq!(
-            "node.role == manager".parse::<Constraint>().map(|c| c.to_string()),
-            Ok("node.role==manager".into())
-        );
-    }
-
-    #[test]
-    fn bad_constraints_say_why() {
-        let error = |text: &str| text.parse::<Constraint>().expect_err(text);
-        assert!(matches!(error("node.id=abc"), ParsePlacementError::NoOperator(_)));
-        assert!(matches!(error("color==red"), ParsePlacementError::UnknownAttribute(_)));
-        assert!(matches!(error("node.labels.==a"), ParsePlacementError::UnknownAttribute(_)));
-        assert!(matches!(error("node.id=="), ParsePlacementError::NoValue(_)));
-        assert!("random".parse::<Preference>().is_err());
-        assert!("spread=node.labels.zone".parse::<Preference>().is_ok());
-    }
-}
+#[path = "placement_tests.rs"]
+mod tests;

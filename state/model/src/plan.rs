@@ -1,6 +1,8 @@
 //! Decisions of the leader as data: a list of small changes, each guarded by the version it was
 //! decided on.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ServiceId, TaskId};
@@ -106,4 +108,7 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// When to look again though nothing happens: the earliest delay that ends.
     pub wake_at: Option<Timestamp>,
+    /// Services for which there was no room in this plan: the next round follows at once and has to
+    /// look at them, besides what this plan touches.
+    pub left: BTreeSet<ServiceId>,
 }

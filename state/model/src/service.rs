@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::ServiceId;
 use crate::meta::{Meta, Version};
 use crate::name::{LABEL_MAX, LABELS_BYTES_MAX, LABELS_MAX, Name};
+use crate::placement::Preference;
 use crate::runtime::RuntimeSpec;
 use crate::task::TaskTemplate;
 use crate::template;
@@ -154,6 +155,16 @@ impl ServiceSpec {
         if self.priority.0 > PRIORITY_MAX {
             let reason = format!("{} is not a priority: 0 to {PRIORITY_MAX}", self.priority.0);
             return Err(SpecError::new("Priority", reason));
+        }
+        let own = self.task_template.placement.preferences.iter().find(|preference| {
+            matches!(preference, Preference::Affinity(affinity) if affinity.is_to(&self.name))
+        });
+        if let Some(own) = own {
+            let reason = format!(
+                "{own}: a service cannot prefer or avoid its own tasks: use binpack, the default \
+                 spreading, or a bound per node"
+            );
+            return Err(SpecError::new("TaskTemplate.Placement.Preferences", reason));
         }
         validate_labels("Labels", &self.labels)?;
         let bytes = weight(&self.labels) + self.task_template.weight();

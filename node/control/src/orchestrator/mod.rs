@@ -22,7 +22,7 @@ use crate::reaper;
 use crate::restart;
 use crate::scheduler::Wish;
 
-pub(crate) use need::{Need, Needs};
+pub(crate) use need::{Need, Needs, Seed};
 use slot::{Next, SlotPlan};
 
 /// A waiting task's reason is written anew at most so often: it holds figures that change all the

@@ -68,7 +68,8 @@ fn create_missing<'a>(
         if ending.contains(&number) {
             continue;
         }
-        if round.needs.new.len() > CHANGES_MAX {
+        if round.needs.new.len() >= CHANGES_MAX {
+            round.draft.leave(round.service.id);
             break;
         }
         let (service, slot) = (round.service, Slot::Replica(number));

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of other slots; how many slots may change at a time is `update`'s.
 
+use swarm_model::restart::RestartRecord;
 use swarm_model::service::Service;
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
@@ -186,7 +187,9 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
 /// its delay. That is no restart and counts as none.
 fn heir(last: &Task) -> Seed {
     let waits = last.desired == DesiredState::Ready;
-    Seed { record: last.restart, not_before: last.not_before.filter(|_| waits), avoid: None }
+    let displaced = last.restart.displaced || last.eviction.is_some();
+    let record = RestartRecord { displaced, ..last.restart };
+    Seed { record, not_before: last.not_before.filter(|_| waits), avoid: None }
 }
 
 /// Whether `task` was asked to end and may still run on a node that is heard from.

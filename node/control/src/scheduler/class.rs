@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use swarm_model::id::NodeId;
+use swarm_model::placement::AffinityTarget;
 use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::task_state::ObservedState;
 
 use super::explain;
-use super::filter::{self, Candidate, Refusal};
+use super::filter::{self, Candidate};
 use super::node_info::NodeSet;
-use super::spread::{Entry, Now, Rank, Tree};
+use super::taste::{self, Taste};
+use super::tree::{Entry, Rank, Tree};
 use crate::enforcer::{Stance, stance};
 use crate::facts::{Facts, is_current};
 
@@ -22,6 +24,12 @@ use crate::facts::{Facts, is_current};
 const FAILURES_MAX: u32 = 5;
 /// Older failures are forgiven.
 const FAILURES_WITHIN: Duration = Duration::from_secs(300);
+/// In a cluster of more nodes a few tasks are placed among some of them.
+const SAMPLE_FROM: usize = 1000;
+/// As many nodes that fit, then. (Kubernetes looks at 100 at least.)
+const SAMPLE: usize = 128;
+/// More tasks of a service in one round are worth a look at all nodes.
+const FEW: usize = 16;
 
 /// What one service has on one node.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,44 +84,83 @@ pub(super) fn shares(facts: Facts<'_>, nodes: &NodeSet<'_>, service: &Service) -
 /// All tasks of one service.
 #[derive(Debug)]
 pub(super) struct Class<'a> {
-    service: &'a Service,
-    shares: Vec<Share>,
+    facts: Facts<'a>,
+    pub(super) service: &'a Service,
+    pub(super) shares: Vec<Share>,
+    pub(super) taste: Taste,
+    /// Its constraints, by number.
+    rules: Vec<usize>,
+    /// Tasks that may be placed in this round.
+    demand: usize,
     /// Built for the first task that may go anywhere.
     tree: Option<Tree>,
+    /// Whether the tree has some of the nodes that fit, and not all.
+    sampled: bool,
+    /// Picks of the whole round when the last one was made here.
+    seen: usize,
     /// Why nothing fits; known once that is so, and it stays so for the round.
     refusal: Option<Rc<str>>,
     /// The same at the end of the round.
     last_refusal: Option<Rc<str>>,
+    /// Nothing can be ended for it, on any node.
+    pub(super) yields_nowhere: bool,
 }
 
 impl<'a> Class<'a> {
-    /// The class of `service`.
-    pub(super) fn new(facts: Facts<'_>, nodes: &NodeSet<'_>, service: &'a Service) -> Self {
+    /// The class of `service`, of which up to `demand` tasks are to be placed.
+    pub(super) fn new(
+        facts: Facts<'a>,
+        nodes: &mut NodeSet<'a>,
+        service: &'a Service,
+        demand: usize,
+    ) -> Self {
         let shares = shares(facts, nodes, service);
-        Self { service, shares, tree: None, refusal: None, last_refusal: None }
+        let mut meets =
+            |nodes: &NodeSet<'a>, target: &AffinityTarget| taste::meets(facts, nodes, target);
+        let taste = Taste::of(nodes, service, &mut meets);
+        let constraints = &service.template.placement.constraints;
+        Self {
+            facts,
+            service,
+            shares,
+            taste,
+            rules: constraints.iter().map(|rule| nodes.rule(rule)).collect(),
+            demand,
+            tree: None,
+            sampled: false,
+            seen: 0,
+            refusal: None,
+            last_refusal: None,
+            yields_nowhere: false,
+        }
     }
 
     /// Takes the best place.
     pub(super) fn place_anywhere(
         &mut self,
-        nodes: &mut NodeSet<'_>,
+        nodes: &mut NodeSet<'a>,
         avoid: Option<NodeId>,
     ) -> Result<NodeId, Rc<str>> {
         if let Some(reason) = &self.refusal {
             return Err(Rc::clone(reason));
         }
+        if self.taste.packs && self.seen != nodes.picks().len() {
+            // Others made nodes fuller, which is to say better.
+            self.tree = None;
+        }
+        if self.tree.is_none() {
+            self.grow(nodes, SAMPLE);
+        }
         let avoid = avoid.and_then(|node| nodes.position(node));
-        let (service, shares) = (self.service, &self.shares);
-        let tree = self.tree.get_or_insert_with(|| tree(nodes, service, shares));
-        let look = |at: usize| match filter::check_again(&candidate(nodes, service, shares, at)) {
-            Ok(()) => Now::Tasks(nodes.at(at).tasks),
-            Err(_full) => Now::Full,
-        };
-        let picked = tree.pick(avoid, &look);
-        match picked.or_else(|| avoid.and_then(|_| tree.pick(None, &look))) {
+        let mut picked = self.pick(nodes, avoid);
+        if self.sampled && !picked.is_some_and(|at| self.is_as_good_as_any(at)) {
+            self.grow(nodes, usize::MAX);
+            picked = self.pick(nodes, avoid);
+        }
+        match picked.or_else(|| avoid.and_then(|_| self.pick(nodes, None))) {
             Some(at) => Ok(self.take(nodes, at)),
             None => {
-                let reason = reason(nodes, service, shares);
+                let reason = self.reason(nodes);
                 self.refusal = Some(Rc::clone(&reason));
                 Err(reason)
             }
@@ -129,7 +176,7 @@ impl<'a> Class<'a> {
         let Some(at) = nodes.position(node) else {
             return Err("its node is not a member of the cluster any more".into());
         };
-        match filter::check(&candidate(nodes, self.service, &self.shares, at)) {
+        match filter::check(&self.candidate(nodes, at)) {
             Ok(()) => Ok(self.take(nodes, at)),
             Err(refusal) => Err(explain::node_does_not_fit(&refusal).into()),
         }
@@ -137,28 +184,106 @@ impl<'a> Class<'a> {
 
     /// Why nothing fits, or the `only` node does not, once all placements of a round are made.
     pub(super) fn refusal(&mut self, nodes: &NodeSet<'_>, only: Option<NodeId>) -> Rc<str> {
-        let (service, shares) = (self.service, &self.shares);
         if let Some(at) = only.and_then(|node| nodes.position(node)) {
-            let refused = filter::check(&candidate(nodes, service, shares, at)).err();
+            let refused = filter::check(&self.candidate(nodes, at)).err();
             return refused.as_ref().map(explain::node_does_not_fit).unwrap_or_default().into();
         }
-        Rc::clone(self.last_refusal.get_or_insert_with(|| reason(nodes, service, shares)))
+        if let Some(reason) = &self.last_refusal {
+            return Rc::clone(reason);
+        }
+        let reason = self.reason(nodes);
+        self.last_refusal = Some(Rc::clone(&reason));
+        reason
     }
 
     /// Whether a task of the class would fit where `old` is, were `old` gone.
     pub(super) fn fits_in_place(&self, nodes: &NodeSet<'_>, old: &Task) -> bool {
         let Some(at) = old.node.and_then(|node| nodes.position(node)) else { return false };
-        let mut place = candidate(nodes, self.service, &self.shares, at);
-        place.free = nodes.at(at).free_without(old);
+        let mut place = self.candidate(nodes, at);
+        place.free = nodes.free_without(at, place.needs(), old);
         place.held = place.held.saturating_sub(1);
         filter::check(&place).is_ok()
     }
 
-    fn take(&mut self, nodes: &mut NodeSet<'_>, at: usize) -> NodeId {
+    /// The node at `at` as a place for one more task.
+    pub(super) fn candidate<'n>(&self, nodes: &NodeSet<'n>, at: usize) -> Candidate<'n>
+    where
+        'a: 'n,
+    {
+        candidate(nodes, self.service, &self.shares, at)
+    }
+
+    /// Whether the node at `at` will do, whatever room it has.
+    pub(super) fn may_use(&self, nodes: &mut NodeSet<'a>, at: usize) -> bool {
+        nodes.at(at).open && self.rules.iter().all(|rule| nodes.allows(*rule, at))
+    }
+
+    fn pick(&mut self, nodes: &NodeSet<'_>, avoid: Option<usize>) -> Option<usize> {
+        let (service, shares, packs) = (self.service, &self.shares, self.taste.packs);
+        let look = |at: usize| {
+            let fits = filter::check_again(&candidate(nodes, service, shares, at)).is_ok();
+            fits.then(|| rank(nodes, shares, at, packs))
+        };
+        self.tree.as_mut()?.pick(avoid, &look)
+    }
+
+    /// Whether no node of the whole cluster would be better but for what else runs there.
+    fn is_as_good_as_any(&self, at: usize) -> bool {
+        self.shares[at].staying == 0 && !self.shares[at].is_shunned()
+    }
+
+    /// Looks at the nodes, until `enough` of them fit if that will do, and puts them into the tree.
+    fn grow(&mut self, nodes: &mut NodeSet<'a>, enough: usize) {
+        let count = nodes.len();
+        let few = count > SAMPLE_FROM && self.demand <= FEW && self.taste.is_plain();
+        let enough = if few { enough } else { usize::MAX };
+        let start = if few { self.start(count) } else { 0 };
+        let mut entries = Vec::new();
+        let mut fitting = 0;
+        self.sampled = false;
+        for at in (start..count).chain(0..start) {
+            if fitting == enough {
+                self.sampled = true;
+                break;
+            }
+            let place = self.candidate(nodes, at);
+            // Room is a comparison of numbers, constraints are of texts.
+            let fits = filter::check_again(&place).is_ok() && self.may_use(nodes, at);
+            let service_tasks = self.shares[at].staying;
+            if fits || service_tasks > 0 {
+                fitting += usize::from(fits);
+                let rank = rank(nodes, &self.shares, at, self.taste.packs);
+                entries.push(Entry { rank, service_tasks, tasks: nodes.at(at).tasks, fits });
+            }
+        }
+        self.tree = Some(Tree::new(nodes, entries, &self.taste.levels));
+        self.seen = nodes.picks().len();
+    }
+
+    /// Where a sample begins: elsewhere for each service and revision. Ids are random, so nodes that
+    /// follow each other are a random sample.
+    fn start(&self, count: usize) -> usize {
+        let seed = self.service.id.raw() ^ u128::from(self.facts.view.revision.0);
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
+        let count = u128::try_from(count).unwrap_or(u128::MAX).max(1);
+        usize::try_from(mixed % count).unwrap_or(0)
+    }
+
+    /// Takes the place at `at`.
+    pub(super) fn take(&mut self, nodes: &mut NodeSet<'_>, at: usize) -> NodeId {
         nodes.take(at, &self.service.template.resources.reservations);
         self.shares[at].held += 1;
         self.shares[at].staying += 1;
+        self.seen += 1;
         nodes.at(at).node.id
+    }
+
+    /// Why no node will do.
+    fn reason(&self, nodes: &NodeSet<'_>) -> Rc<str> {
+        let refused = (0..nodes.len()).filter_map(|at| {
+            filter::check(&candidate(nodes, self.service, &self.shares, at)).err()
+        });
+        explain::no_suitable_node(refused, nodes.len()).into()
     }
 }
 
@@ -169,39 +294,23 @@ pub(super) fn candidate<'a>(
     shares: &[Share],
     at: usize,
 ) -> Candidate<'a> {
-    let info = nodes.at(at);
+    let template = &*service.template;
     Candidate {
-        node: info.node,
-        free: info.free(),
+        node: nodes.at(at).node,
+        open: nodes.at(at).open,
+        free: nodes.free(at, &template.resources.reservations),
         held: shares[at].held,
-        template: &service.template,
+        template,
     }
 }
 
 /// How the node at `at` ranks.
-pub(super) fn rank(nodes: &NodeSet<'_>, shares: &[Share], at: usize) -> Rank {
-    Rank {
-        shunned: shares[at].is_shunned(),
-        service_tasks: shares[at].staying,
-        tasks: nodes.at(at).tasks,
-        at,
-    }
-}
-
-fn tree(nodes: &NodeSet<'_>, service: &Service, shares: &[Share]) -> Tree {
-    let entry = |at| {
-        let place = candidate(nodes, service, shares, at);
-        let fits = filter::check(&place).is_ok();
-        Entry { node: place.node, rank: rank(nodes, shares, at), fits }
+pub(super) fn rank(nodes: &NodeSet<'_>, shares: &[Share], at: usize, packs: bool) -> Rank {
+    let (info, share) = (nodes.at(at), &shares[at]);
+    let (first, second) = if packs {
+        (u64::MAX - info.fullness(), u64::MAX - u64::from(info.tasks))
+    } else {
+        (u64::from(share.staying), u64::from(info.tasks))
     };
-    let entries: Vec<Entry<'_>> = (0..nodes.len()).map(entry).collect();
-    Tree::new(&entries, &service.template.placement.preferences)
-}
-
-/// Why no node will do.
-fn reason(nodes: &NodeSet<'_>, service: &Service, shares: &[Share]) -> Rc<str> {
-    let refused: Vec<Refusal<'_>> = (0..nodes.len())
-        .filter_map(|at| filter::check(&candidate(nodes, service, shares, at)).err())
-        .collect();
-    explain::no_suitable_node(&refused).into()
+    Rank { shunned: share.is_shunned(), first, second, at }
 }

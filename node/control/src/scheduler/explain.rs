@@ -6,14 +6,16 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use swarm_model::id::{NodeId, ServiceId};
-use swarm_model::placement::Preference;
+use swarm_model::placement::{Affinity, Preference};
 use swarm_model::task::{Slot, Task};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 use swarm_model::view::View;
 
-use super::class;
+use super::class::{self, Class};
 use super::filter::{self, Refusal};
 use super::node_info::NodeSet;
+use super::preempt;
+use super::taste::{self, Level};
 use crate::facts::Facts;
 use crate::outlook::{Outlook, outlook};
 
@@ -33,6 +35,8 @@ pub struct Explanation {
     pub refusal: String,
     /// Tasks that do not run and why: those that wait, and those that nothing restarts.
     pub waiting: Vec<Waiting>,
+    /// Which tasks of lower priority would end for one more task; empty when none would.
+    pub preemption: String,
     /// What would become of one more task on each node, the first choice first.
     pub nodes: Vec<NodeVerdict>,
 }
@@ -66,11 +70,11 @@ pub struct NodeVerdict {
     pub score: Score,
 }
 
-/// How a node ranks: what comes first in this struct weighs most, lower is better.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// How a node ranks: by its preferences first, then as the last choice or not, then by tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Score {
-    /// For each preference, tasks of the service with the node's value.
+    /// What it is to each preference, in the order in which they weigh.
     pub preferences: Vec<PreferenceScore>,
     /// Five tasks of the service failed there within five minutes.
     pub last_choice: bool,
@@ -78,84 +82,180 @@ pub struct Score {
     pub service_tasks: u32,
     /// Tasks of all services there.
     pub tasks: u32,
-    /// CPU that can still be reserved; does not weigh.
+    /// CPU that can still be reserved; weighs for `binpack` only.
     #[serde(rename = "FreeCPUMilli")]
     pub free_cpu: MilliCpu,
-    /// Memory that can still be reserved; does not weigh.
+    /// Memory that can still be reserved; weighs for `binpack` only.
     #[serde(rename = "FreeMemoryBytes")]
     pub free_memory: Bytes,
 }
 
 /// One preference of a service at one node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PreferenceScore {
-    /// Tasks of the service on the nodes with the same value (and the same values before it).
+    /// `spread`: tasks of the service on the nodes with the same value (and alike in the preferences
+    /// before it). Fewer are better.
     pub tasks: u32,
     /// The preference, as it is written.
     pub preference: String,
-    /// The node's value; empty when it has none.
+    /// `spread`: the node's value, empty when it has none. An affinity: its weight if the node meets
+    /// it, else 0. `binpack`: how full the node is, CPU and memory in thousandths, added.
     pub value: String,
 }
+
+/// What a node is to one level of preferences, so that lower is better.
+type Standing = (i64, u64, String);
 
 /// Why the tasks of `service` are where they are; `None` when there is no such service.
 pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explanation> {
     let facts = Facts { view, now };
     let service = view.services.get(&service)?;
-    let nodes = NodeSet::filled(view);
-    let shares = class::shares(facts, &nodes, service);
-    let preferences = &service.template.placement.preferences;
-    let paths: Vec<Vec<Option<String>>> =
-        nodes.iter().map(|info| path(preferences, info.node)).collect();
+    let mut nodes = NodeSet::new(view);
+    let class = Class::new(facts, &mut nodes, service, usize::MAX);
+    let packs = service.template.placement.preferences.contains(&Preference::Binpack);
+    let counts = |at: usize| {
+        class.shares[at].staying > 0 || filter::check(&class.candidate(&nodes, at)).is_ok()
+    };
+    let counted: Vec<bool> = (0..nodes.len()).map(counts).collect();
+    let standings = standings(&nodes, &class, &counted);
+    let scores = preference_scores(facts, &nodes, &class, &standings);
     let mut verdicts = Vec::new();
     let mut refused = Vec::new();
-    for at in 0..nodes.len() {
-        let place = class::candidate(&nodes, service, &shares, at);
+    for (at, (standing, preferences)) in standings.into_iter().zip(scores).enumerate() {
+        let place = class.candidate(&nodes, at);
         let refusals = filter::refusals(&place);
         refused.extend(refusals.first().copied());
-        let rank = class::rank(&nodes, &shares, at);
-        let preferences = preferences.iter().enumerate().map(|(level, preference)| {
-            let same = |other: usize| paths[other][..=level] == paths[at][..=level];
-            let tasks = (0..nodes.len()).filter(|other| same(*other));
-            PreferenceScore {
-                tasks: tasks.map(|other| shares[other].staying).sum(),
-                preference: preference.to_string(),
-                value: paths[at][level].clone().unwrap_or_default(),
-            }
-        });
+        let rank = class::rank(&nodes, &class.shares, at, packs);
         let score = Score {
-            preferences: preferences.collect(),
+            preferences,
             last_choice: rank.shunned,
-            service_tasks: rank.service_tasks,
-            tasks: rank.tasks,
+            service_tasks: class.shares[at].staying,
+            tasks: nodes.at(at).tasks,
             free_cpu: place.free.cpu,
             free_memory: place.free.memory,
         };
-        verdicts.push(NodeVerdict {
+        let verdict = NodeVerdict {
             node: place.node.id,
             hostname: place.node.description.hostname.clone(),
             refusals: refusals.iter().map(ToString::to_string).collect(),
             score,
-        });
+        };
+        verdicts.push(((!verdict.refusals.is_empty(), standing, rank), verdict));
     }
     let fits = refused.len() < nodes.len();
-    verdicts.sort_by(|left, right| sort_key(left).cmp(&sort_key(right)));
+    verdicts.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let refusal =
+        if fits { String::new() } else { no_suitable_node(refused.into_iter(), nodes.len()) };
+    let room = if fits { None } else { preempt::outlook(facts, &mut nodes, &class) };
     Some(Explanation {
         service: service.id,
         service_name: service.spec.name.to_string(),
-        refusal: if fits { String::new() } else { no_suitable_node(&refused) },
+        refusal,
         waiting: view.tasks_of(service.id).filter_map(|task| waiting(facts, task)).collect(),
-        nodes: verdicts,
+        preemption: room
+            .map(|(at, tasks)| would_end(view, &nodes.at(at).node.description.hostname, &tasks))
+            .unwrap_or_default(),
+        nodes: verdicts.into_iter().map(|(_, verdict)| verdict).collect(),
     })
 }
 
-fn sort_key(verdict: &NodeVerdict) -> (bool, &Score, NodeId) {
-    (!verdict.refusals.is_empty(), &verdict.score, verdict.node)
+/// What each node is to each level of the class's taste. `counted` are the nodes that count for how
+/// busy a group is.
+fn standings(nodes: &NodeSet<'_>, class: &Class<'_>, counted: &[bool]) -> Vec<Vec<Standing>> {
+    let count = nodes.len();
+    let mut standings = vec![Vec::<Standing>::new(); count];
+    // What each node is alike in with others.
+    let mut group: Vec<Vec<(i64, String)>> = vec![Vec::new(); count];
+    for level in &class.taste.levels {
+        for (at, group) in group.iter_mut().enumerate() {
+            group.push(match level {
+                Level::Best(scores) => (-scores[at], String::new()),
+                Level::Even(attribute) => {
+                    let text = nodes.text(*attribute, at);
+                    (i64::from(text.is_some()), text.unwrap_or_default().into_owned())
+                }
+            });
+        }
+        for at in 0..count {
+            let standing = match level {
+                Level::Best(scores) => (-scores[at], 0, String::new()),
+                Level::Even(_) => {
+                    let alike = |other: &usize| counted[*other] && group[*other] == group[at];
+                    let alike: Vec<usize> = (0..count).filter(alike).collect();
+                    let own = alike.iter().map(|at| i64::from(class.shares[*at].staying)).sum();
+                    let all: u64 = alike.iter().map(|at| u64::from(nodes.at(*at).tasks)).sum();
+                    let size = u64::try_from(alike.len()).unwrap_or(u64::MAX).max(1);
+                    let value = group[at].last().map(|(_, value)| value.clone());
+                    (own, all * 1000 / size, value.unwrap_or_default())
+                }
+            };
+            standings[at].push(standing);
+        }
+    }
+    standings
 }
 
-fn path(preferences: &[Preference], node: &swarm_model::node::Node) -> Vec<Option<String>> {
-    let value = |Preference::Spread(attribute): &Preference| attribute.of(node);
-    preferences.iter().map(value).collect()
+/// The same in words, a preference each.
+fn preference_scores(
+    facts: Facts<'_>,
+    nodes: &NodeSet<'_>,
+    class: &Class<'_>,
+    standings: &[Vec<Standing>],
+) -> Vec<Vec<PreferenceScore>> {
+    let mut scores = vec![Vec::new(); nodes.len()];
+    let levels = class.taste.levels.iter().enumerate();
+    let mut even = levels.filter(|(_, level)| matches!(level, Level::Even(_)));
+    for preference in &class.service.template.placement.preferences {
+        let tell = |tasks: i64, value: String| PreferenceScore {
+            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+            preference: preference.to_string(),
+            value,
+        };
+        match preference {
+            Preference::Spread(_) => {
+                let Some((level, _)) = even.next() else { continue };
+                for (score, standing) in scores.iter_mut().zip(standings) {
+                    let (tasks, _, value) = &standing[level];
+                    score.push(tell(*tasks, value.clone()));
+                }
+            }
+            Preference::Binpack => {
+                for (at, score) in scores.iter_mut().enumerate() {
+                    score.push(tell(0, nodes.at(at).fullness().to_string()));
+                }
+            }
+            Preference::Affinity(Affinity { to, weight }) => {
+                for (score, met) in scores.iter_mut().zip(taste::meets(facts, nodes, to)) {
+                    score.push(tell(0, if met { *weight } else { 0 }.to_string()));
+                }
+            }
+        }
+    }
+    scores
+}
+
+/// Which tasks would end on a node.
+fn would_end(view: &View, hostname: &str, tasks: &[&Task]) -> String {
+    let name = |task: &&Task| {
+        let service = view.services.get(&task.service);
+        let service = service.map_or("?", |service| service.spec.name.as_str());
+        format!("{service}.{}", task.slot)
+    };
+    let names: Vec<String> = tasks.iter().take(GROUPS_MAX).map(name).collect();
+    let more = match tasks.len().saturating_sub(names.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("on {hostname} {}{more} would end", names.join(", "))
+}
+
+/// Why a task waits although room is made for it.
+pub(super) fn room_is_made(hostname: &str, ending: usize) -> String {
+    match ending {
+        1 => format!("waits for a task of lower priority to end on {hostname}"),
+        many => format!("waits for {many} tasks of lower priority to end on {hostname}"),
+    }
 }
 
 fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {
@@ -179,18 +279,26 @@ pub(super) fn node_does_not_fit(refusal: &Refusal<'_>) -> String {
     format!("its node does not fit ({refusal})")
 }
 
-/// Why none of the nodes will do, in one line: refusals that are alike are counted together.
-pub(super) fn no_suitable_node(refused: &[Refusal<'_>]) -> String {
-    if refused.is_empty() {
+/// Why none of `nodes` nodes will do, in one line: refusals that are alike are counted together.
+pub(super) fn no_suitable_node<'a>(
+    refused: impl Iterator<Item = Refusal<'a>>,
+    nodes: usize,
+) -> String {
+    if nodes == 0 {
         return "no suitable node (the cluster has no nodes)".to_owned();
     }
-    let mut sorted = refused.to_vec();
-    sorted.sort_unstable();
-    let mut groups: Vec<(usize, Refusal<'_>)> = sorted
-        .chunk_by(Refusal::is_like)
-        .filter_map(|group| group.last().map(|most_free| (group.len(), *most_free)))
-        .collect();
-    groups.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    // There are few kinds, so looking through them is faster than sorting all.
+    let mut groups: Vec<(usize, Refusal<'a>)> = Vec::new();
+    for refusal in refused {
+        match groups.iter_mut().find(|(_, other)| other.is_like(&refusal)) {
+            Some((count, most_free)) => {
+                *count += 1;
+                *most_free = refusal.max(*most_free);
+            }
+            None => groups.push((1, refusal)),
+        }
+    }
+    groups.sort_by_key(|(count, refusal)| (std::cmp::Reverse(*count), *refusal));
     let mut line = "no suitable node (".to_owned();
     for (at, (count, refusal)) in groups.iter().take(GROUPS_MAX).enumerate() {
         let separator = if at == 0 { "" } else { "; " };

@@ -2,12 +2,15 @@
 //!
 //! All tasks of a service are alike, so each node is filtered and scored once a service; a pick
 //! then costs a heap operation. What was picked counts at once for all later picks of the round.
+//! Nodes are looked at when the first task needs one.
 
 mod class;
 pub(crate) mod explain;
 mod filter;
-pub(crate) mod node_info;
-mod spread;
+mod node_info;
+mod preempt;
+mod taste;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,6 +23,8 @@ use swarm_model::units::Timestamp;
 use crate::facts::Facts;
 use class::Class;
 use node_info::NodeSet;
+use preempt::Preemption;
+pub(crate) use preempt::Room;
 
 /// Where a task would rather be, beyond what its service says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,14 +39,18 @@ pub(crate) struct Wish {
 #[derive(Debug)]
 pub(crate) struct Scheduler<'a> {
     facts: Facts<'a>,
-    nodes: NodeSet<'a>,
+    nodes: Option<NodeSet<'a>>,
     classes: BTreeMap<ServiceId, Class<'a>>,
+    /// How many tasks of each service the round is about.
+    demand: BTreeMap<ServiceId, usize>,
+    preemption: Preemption,
 }
 
 impl<'a> Scheduler<'a> {
-    /// A scheduler over `nodes`.
-    pub(crate) fn new(facts: Facts<'a>, nodes: NodeSet<'a>) -> Self {
-        Self { facts, nodes, classes: BTreeMap::new() }
+    /// A scheduler for the nodes of the view.
+    pub(crate) fn new(facts: Facts<'a>, demand: BTreeMap<ServiceId, usize>) -> Self {
+        let preemption = Preemption::default();
+        Self { facts, nodes: None, classes: BTreeMap::new(), demand, preemption }
     }
 
     /// The time of the round.
@@ -54,24 +63,77 @@ impl<'a> Scheduler<'a> {
     /// # Errors
     /// Why no node fits.
     pub(crate) fn place(&mut self, service: &'a Service, wish: &Wish) -> Result<NodeId, Rc<str>> {
-        let (facts, nodes) = (self.facts, &mut self.nodes);
-        let class =
-            self.classes.entry(service.id).or_insert_with(|| Class::new(facts, nodes, service));
+        let (nodes, class) = self.class(service);
         match wish.only {
             Some(node) => class.place_on(nodes, node),
             None => class.place_anywhere(nodes, wish.avoid),
         }
     }
 
-    /// Why a task that found no place waits, all placements of the round considered.
-    pub(crate) fn refusal(&mut self, service: &Service, wish: &Wish) -> Rc<str> {
-        let (nodes, class) = (&self.nodes, self.classes.get_mut(&service.id));
+    /// Takes a place for `task`, which waits: first where room was made for it.
+    ///
+    /// # Errors
+    /// Why no node fits.
+    pub(crate) fn place_waiting(
+        &mut self,
+        task: &Task,
+        service: &'a Service,
+        wish: &Wish,
+    ) -> Result<NodeId, Rc<str>> {
+        let (nodes, class) = self.class(service);
+        if let Some((at, _)) = nodes.held_for(task.id) {
+            let fits = preempt::fits_by_itself(nodes, class, task, at);
+            if fits && wish.only.is_none_or(|node| node == nodes.at(at).node.id) {
+                nodes.release(task.id);
+                return Ok(class.take(nodes, at));
+            }
+        }
+        let placed = self.place(service, wish)?;
+        if let Some(nodes) = &mut self.nodes {
+            nodes.release(task.id);
+        }
+        Ok(placed)
+    }
+
+    /// Finds tasks of lower priority whose end would make room for `task`, which waits and found no
+    /// place. `spared` are not to be ended.
+    pub(crate) fn make_room(
+        &mut self,
+        task: &Task,
+        service: &'a Service,
+        wish: &Wish,
+        spared: &dyn Fn(&Task) -> bool,
+    ) -> Room<'a> {
+        let facts = self.facts;
+        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
+        let Some(class) = self.classes.get_mut(&service.id) else { return Room::None };
+        self.preemption.make_room(facts, nodes, class, task, wish.only, spared)
+    }
+
+    /// Why `task`, which found no place, waits, all placements of the round considered.
+    pub(crate) fn refusal(&mut self, task: &Task, service: &Service, wish: &Wish) -> Rc<str> {
+        let Some(nodes) = &self.nodes else { return "".into() };
+        if let Some((at, ending)) = nodes.held_for(task.id) {
+            return explain::room_is_made(&nodes.at(at).node.description.hostname, ending).into();
+        }
+        let class = self.classes.get_mut(&service.id);
         class.map_or_else(|| "".into(), |class| class.refusal(nodes, wish.only))
     }
 
     /// Whether a task of `service` would fit where `old` is, were `old` gone.
     pub(crate) fn fits_in_place(&self, service: &Service, old: &Task) -> bool {
         let class = self.classes.get(&service.id);
-        class.is_some_and(|class| class.fits_in_place(&self.nodes, old))
+        class.zip(self.nodes.as_ref()).is_some_and(|(class, nodes)| class.fits_in_place(nodes, old))
+    }
+
+    fn class(&mut self, service: &'a Service) -> (&mut NodeSet<'a>, &mut Class<'a>) {
+        let facts = self.facts;
+        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
+        let demand = self.demand.get(&service.id).copied().unwrap_or(1);
+        let class = self
+            .classes
+            .entry(service.id)
+            .or_insert_with(|| Class::new(facts, nodes, service, demand));
+        (nodes, class)
     }
 }

@@ -1,35 +1,71 @@
-//! What each node offers, and what is taken of it.
+//! What each node offers, what is taken of it, and what is known of it in the words of a service.
 //!
-//! Counts only: a task takes its reservation from the moment it has the node until it has ended.
+//! Counts only: a task takes its reservation from the moment it has the node until it has ended, and
+//! room that is being made for one task is nobody else's. Lives for one round.
 
-use swarm_model::id::NodeId;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use swarm_model::id::{NodeId, TaskId};
 use swarm_model::node::Node;
+use swarm_model::placement::{Constraint, NodeAttribute};
 use swarm_model::resources::Resources;
 use swarm_model::task::Task;
-use swarm_model::view::View;
+use swarm_model::units::{Bytes, MilliCpu};
+use swarm_model::view::{NodeUsage, View};
 
 /// One node and what is taken of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct NodeInfo<'a> {
     /// The node.
     pub(crate) node: &'a Node,
-    /// Reserved by the tasks that hold it.
-    pub(crate) used: Resources,
+    /// What the view says is taken.
+    usage: Option<&'a NodeUsage>,
+    /// Whether it is heard from and takes tasks. With what is offered it stands here as well, so that
+    /// looking at all nodes is a walk through one piece of memory.
+    pub(crate) open: bool,
+    offered_cpu: MilliCpu,
+    offered_memory: Bytes,
+    /// CPU taken, this round's picks included.
+    cpu: MilliCpu,
+    /// The same of memory.
+    memory: Bytes,
     /// Tasks that hold it, of all services.
     pub(crate) tasks: u32,
 }
 
 impl NodeInfo<'_> {
-    /// What can still be reserved.
-    pub(crate) fn free(&self) -> Resources {
-        self.node.description.resources.clone().minus(&self.used)
+    /// How full it is: CPU and memory in thousandths of what it offers, added.
+    pub(crate) fn fullness(&self) -> u64 {
+        let part = |used: u64, of: u64| used.saturating_mul(1000).checked_div(of).unwrap_or(0);
+        part(self.cpu.0, self.offered_cpu.0)
+            .saturating_add(part(self.memory.0, self.offered_memory.0))
     }
+}
 
-    /// What could be reserved if `task`, which holds it, were gone.
-    pub(crate) fn free_without(&self, task: &Task) -> Resources {
-        let used = self.used.clone().minus(&task.template.resources.reservations);
-        self.node.description.resources.clone().minus(&used)
-    }
+/// Room on a node that is kept for one task, beyond what those hold that make room for it.
+#[derive(Debug, Clone)]
+struct Hold {
+    by: TaskId,
+    at: usize,
+    room: Resources,
+    /// Tasks that have to end first.
+    ending: usize,
+}
+
+/// Whether each node meets one constraint, as far as somebody asked.
+#[derive(Debug)]
+struct Verdicts<'a> {
+    rule: &'a Constraint,
+    known: Vec<Option<bool>>,
+}
+
+/// The value of one attribute on each node, by number, as far as somebody asked.
+#[derive(Debug)]
+struct Values<'a> {
+    attribute: &'a NodeAttribute,
+    known: Vec<Option<u32>>,
+    numbers: BTreeMap<Option<Cow<'a, str>>, u32>,
 }
 
 /// All nodes, by id.
@@ -38,41 +74,189 @@ pub(crate) struct NodeSet<'a> {
     /// The ids apart, close together for the search.
     ids: Vec<NodeId>,
     infos: Vec<NodeInfo<'a>>,
+    /// Generic resources that this round's picks took.
+    generic: BTreeMap<usize, Resources>,
+    holds: Vec<Hold>,
+    /// Every pick of the round.
+    picks: Vec<usize>,
+    verdicts: Vec<Verdicts<'a>>,
+    values: Vec<Values<'a>>,
 }
 
 impl<'a> NodeSet<'a> {
-    /// All nodes of `view`, empty.
+    /// All nodes of `view` with what its tasks take.
     pub(crate) fn new(view: &'a View) -> Self {
-        let info = |node: &'a Node| NodeInfo { node, used: Resources::default(), tasks: 0 };
-        Self {
+        let mut usages = view.usage.iter().peekable();
+        let info = |(id, node): (&NodeId, &'a std::sync::Arc<Node>)| {
+            // Both are in the order of ids.
+            while usages.next_if(|(other, _)| *other < id).is_some() {}
+            let usage = usages.next_if(|(other, _)| *other == id).map(|(_, usage)| usage);
+            NodeInfo {
+                node,
+                usage,
+                open: node.takes_tasks(),
+                offered_cpu: node.description.resources.cpu,
+                offered_memory: node.description.resources.memory,
+                cpu: usage.map_or(MilliCpu(0), |usage| usage.reserved.cpu),
+                memory: usage.map_or(Bytes(0), |usage| usage.reserved.memory),
+                tasks: usage.map_or(0, |usage| usage.tasks),
+            }
+        };
+        let mut nodes = Self {
             ids: view.nodes.keys().copied().collect(),
-            infos: view.nodes.values().map(|node| info(node)).collect(),
-        }
-    }
-
-    /// All nodes of `view` with all its tasks.
-    pub(crate) fn filled(view: &'a View) -> Self {
-        let mut nodes = Self::new(view);
-        for task in view.tasks.values() {
-            nodes.count(task);
-        }
+            infos: view.nodes.iter().map(info).collect(),
+            generic: BTreeMap::new(),
+            holds: Vec::new(),
+            picks: Vec::new(),
+            verdicts: Vec::new(),
+            values: Vec::new(),
+        };
+        nodes.find_holds(view);
         nodes
     }
 
-    /// Counts `task` where it is; the node, if it is a member.
-    pub(crate) fn count(&mut self, task: &Task) -> Option<&'a Node> {
-        let at = self.position(task.node?)?;
-        if !task.status.state.is_terminal() {
-            self.take(at, &task.template.resources.reservations);
+    /// Keeps the room that is being made for tasks that still wait.
+    fn find_holds(&mut self, view: &View) {
+        let mut pairs = view.making_room.iter().peekable();
+        while let Some((by, first)) = pairs.next() {
+            let mut ending = vec![*first];
+            while let Some((_, next)) = pairs.next_if(|(other, _)| other == by) {
+                ending.push(*next);
+            }
+            let Some(waiting) = view.tasks.get(by).filter(|_| view.waiting.contains(by)) else {
+                continue;
+            };
+            let ending: Vec<&Task> =
+                ending.iter().filter_map(|id| view.tasks.get(id).map(AsRef::as_ref)).collect();
+            let at = ending.first().and_then(|task| self.position(task.node?));
+            if let Some(at) = at {
+                self.hold(at, waiting, &ending);
+            }
         }
-        Some(self.infos[at].node)
+    }
+
+    /// Keeps room for `task` on the node at `at`, where the tasks `ending` make it.
+    pub(crate) fn hold(&mut self, at: usize, task: &Task, ending: &[&Task]) {
+        let mut room = task.template.resources.reservations.clone();
+        for task in ending {
+            room.subtract(&task.template.resources.reservations);
+        }
+        self.holds.push(Hold { by: task.id, at, room, ending: ending.len() });
+    }
+
+    /// Where room is being made for `task`, and how many tasks have to end for it.
+    pub(crate) fn held_for(&self, task: TaskId) -> Option<(usize, usize)> {
+        self.holds.iter().find(|hold| hold.by == task).map(|hold| (hold.at, hold.ending))
+    }
+
+    /// Gives back what is kept for `task`, for itself or because it went elsewhere.
+    pub(crate) fn release(&mut self, task: TaskId) {
+        self.holds.retain(|hold| hold.by != task);
+    }
+
+    /// What can still be reserved at `at`; of generic resources only those in `needs`.
+    pub(crate) fn free(&self, at: usize, needs: &Resources) -> Resources {
+        self.left(at, needs, None, None)
+    }
+
+    /// The same with the room that is kept for `task`.
+    pub(crate) fn free_for(&self, at: usize, needs: &Resources, task: TaskId) -> Resources {
+        self.left(at, needs, None, Some(task))
+    }
+
+    /// What could be reserved if `gone`, which holds the node at `at`, were gone.
+    pub(crate) fn free_without(&self, at: usize, needs: &Resources, gone: &Task) -> Resources {
+        self.left(at, needs, Some(gone), None)
+    }
+
+    fn left(
+        &self,
+        at: usize,
+        needs: &Resources,
+        gone: Option<&Task>,
+        by: Option<TaskId>,
+    ) -> Resources {
+        let info = &self.infos[at];
+        let (cpu, memory) = (info.offered_cpu.0, info.offered_memory.0);
+        let mut used = Resources::new(info.cpu, info.memory);
+        for kind in needs.generic.keys() {
+            let taken = info.usage.map_or(0, |usage| usage.reserved.generic(kind));
+            let picked = self.generic.get(&at).map_or(0, |picked| picked.generic(kind));
+            used.generic.insert(kind.clone(), taken.saturating_add(picked));
+        }
+        if let Some(task) = gone {
+            used.subtract(&task.template.resources.reservations);
+        }
+        for hold in self.holds.iter().filter(|hold| hold.at == at && Some(hold.by) != by) {
+            used.add(&hold.room);
+        }
+        let mut free = Resources::new(
+            MilliCpu(cpu.saturating_sub(used.cpu.0)),
+            Bytes(memory.saturating_sub(used.memory.0)),
+        );
+        for kind in needs.generic.keys() {
+            let offered = info.node.description.resources.generic(kind);
+            free.generic.insert(kind.clone(), offered.saturating_sub(used.generic(kind)));
+        }
+        free
     }
 
     /// Takes `reservation` of the node at `at`.
     pub(crate) fn take(&mut self, at: usize, reservation: &Resources) {
         let info = &mut self.infos[at];
-        info.used.add(reservation);
+        info.cpu.0 = info.cpu.0.saturating_add(reservation.cpu.0);
+        info.memory.0 = info.memory.0.saturating_add(reservation.memory.0);
         info.tasks += 1;
+        self.picks.push(at);
+        if !reservation.generic.is_empty() {
+            self.generic.entry(at).or_default().add(reservation);
+        }
+    }
+
+    /// The nodes that were picked in this round, one entry a pick.
+    pub(crate) fn picks(&self) -> &[usize] {
+        &self.picks
+    }
+
+    /// The number of `rule` for [`NodeSet::allows`].
+    pub(crate) fn rule(&mut self, rule: &'a Constraint) -> usize {
+        if let Some(at) = self.verdicts.iter().position(|known| known.rule == rule) {
+            return at;
+        }
+        self.verdicts.push(Verdicts { rule, known: vec![None; self.ids.len()] });
+        self.verdicts.len() - 1
+    }
+
+    /// Whether the node at `at` meets a rule. Asked once a round, however many services have it.
+    pub(crate) fn allows(&mut self, rule: usize, at: usize) -> bool {
+        let Verdicts { rule, known } = &mut self.verdicts[rule];
+        let node = self.infos[at].node;
+        *known[at].get_or_insert_with(|| rule.allows(node))
+    }
+
+    /// The number of `attribute` for [`NodeSet::value`].
+    pub(crate) fn attribute(&mut self, attribute: &'a NodeAttribute) -> usize {
+        if let Some(at) = self.values.iter().position(|known| known.attribute == attribute) {
+            return at;
+        }
+        let known = vec![None; self.ids.len()];
+        self.values.push(Values { attribute, known, numbers: BTreeMap::new() });
+        self.values.len() - 1
+    }
+
+    /// A number for the value of an attribute on the node at `at`: the same for the same value.
+    pub(crate) fn value(&mut self, attribute: usize, at: usize) -> u32 {
+        let Values { attribute, known, numbers } = &mut self.values[attribute];
+        let node = self.infos[at].node;
+        *known[at].get_or_insert_with(|| {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            *numbers.entry(attribute.of(node)).or_insert(next)
+        })
+    }
+
+    /// The value itself; `None` when it is not set.
+    pub(crate) fn text(&self, attribute: usize, at: usize) -> Option<Cow<'a, str>> {
+        self.values[attribute].attribute.of(self.infos[at].node)
     }
 
     /// Where `node` is in the order of ids.
@@ -83,11 +267,6 @@ impl<'a> NodeSet<'a> {
     /// The node at `at`, which is a position of this set.
     pub(crate) fn at(&self, at: usize) -> &NodeInfo<'a> {
         &self.infos[at]
-    }
-
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &NodeInfo<'a>> {
-        self.infos.iter()
     }
 
     /// How many.

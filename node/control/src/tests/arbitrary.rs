@@ -14,12 +14,12 @@ use swarm_model::node::{
 use swarm_model::plan::Change;
 use swarm_model::restart::RestartRecord;
 use swarm_model::service::Service;
-use swarm_model::task::{Slot, Task, TaskStatus};
+use swarm_model::task::{Eviction, Slot, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
-use crate::testing::{Ids, OFFER, spec, template};
+use crate::testing::{Ids, offer, spec, template};
 use crate::{CHANGES_MAX, Scope, explain, reconcile};
 
 const DESIRED: [DesiredState; 4] =
@@ -73,7 +73,8 @@ fn task() -> impl Strategy<Value = Task> {
                 desired,
                 status: TaskStatus::new(observed, since, ""),
                 not_before,
-                eviction: None,
+                eviction: (streak % 3 == 0)
+                    .then(|| Eviction::Preempted { by: TaskId::from_raw(u128::from(attempts)) }),
                 restart: RestartRecord {
                     streak,
                     attempts,
@@ -93,7 +94,7 @@ fn node(raw: u128) -> impl Strategy<Value = Node> {
             id: NodeId::from_raw(raw),
             meta: Meta::default(),
             spec: NodeSpec { role: Role::Worker, availability, labels: [].into() },
-            description: NodeDescription { resources: OFFER, ..NodeDescription::default() },
+            description: NodeDescription { resources: offer(), ..NodeDescription::default() },
             status: NodeStatus { reachability, since, ..NodeStatus::default() },
             drain: Some(Drain { since, deadline }),
         },

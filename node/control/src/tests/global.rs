@@ -3,7 +3,7 @@
 use swarm_model::command::Op;
 use swarm_model::node::{Availability, Reachability};
 
-use crate::testing::{Cluster, OFFER, program, spec, template};
+use crate::testing::{Cluster, OFFERED_CPU, OFFERED_MEMORY, program, spec, template};
 
 #[test]
 fn every_node_gets_one_task_also_those_that_join_later() {
@@ -77,7 +77,7 @@ fn a_removed_node_leaves_no_task_behind() {
 fn an_update_goes_node_by_node_and_stops_first_where_there_is_no_room() {
     let mut cluster = Cluster::new(3);
     let mut heavy = template("ok");
-    heavy.resources.reservations.memory = OFFER.memory;
+    heavy.resources.reservations.memory = OFFERED_MEMORY;
     let agent = cluster.create(spec("agent", None, heavy));
     cluster.settle();
     let away = cluster.nodes[2];
@@ -102,7 +102,7 @@ fn an_update_goes_node_by_node_and_stops_first_where_there_is_no_room() {
 fn a_node_without_room_says_so() {
     let mut cluster = Cluster::new(1);
     let mut heavy = template("ok");
-    heavy.resources.reservations.cpu.0 = OFFER.cpu.0 + 1;
+    heavy.resources.reservations.cpu.0 = OFFERED_CPU.0 + 1;
     let agent = cluster.create(spec("agent", None, heavy));
     cluster.settle();
     let waiting = cluster.active(agent)[0];

@@ -1,10 +1,13 @@
 //! What reconcile does, told by example; `property` lets chance choose the examples.
 
 mod arbitrary;
+mod choosing;
 mod global;
 mod lost;
 mod moving;
 mod placing;
+mod preempting;
+mod preferring;
 mod property;
 mod restarting;
 mod scaling;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarm_model::node::Availability;
 use swarm_model::task_state::{DesiredState, ObservedState};
 
-use crate::testing::{Cluster, OFFER, spec, template};
+use crate::testing::{Cluster, OFFERED_MEMORY, spec, template};
 
 #[test]
 fn a_drained_node_gives_up_its_tasks_when_their_replacements_run() {
@@ -89,7 +89,7 @@ fn tasks_leave_a_node_that_does_not_meet_their_constraints_any_more() {
 fn a_drained_task_that_waits_for_room_moves_when_there_is_some() {
     let mut cluster = Cluster::new(2);
     let mut heavy = template("ok");
-    heavy.resources.reservations.memory = OFFER.memory;
+    heavy.resources.reservations.memory = OFFERED_MEMORY;
     let web = cluster.create(spec("web", Some(2), heavy));
     cluster.settle();
     let drained = cluster.nodes[0];

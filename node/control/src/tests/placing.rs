@@ -9,7 +9,7 @@ use swarm_model::placement::Preference;
 use swarm_model::task::TaskTemplate;
 
 use crate::explain;
-use crate::testing::{Cluster, OFFER, spec, template};
+use crate::testing::{Cluster, OFFERED_MEMORY, spec, template};
 
 fn spread(attributes: &[&str]) -> TaskTemplate {
     let mut template = template("ok");
@@ -77,7 +77,7 @@ fn small_services_do_not_all_go_to_the_first_zone() {
 fn memory_is_never_promised_twice_and_waiting_tasks_take_what_comes_free() {
     let mut cluster = Cluster::new(2);
     let mut heavy = template("ok");
-    heavy.resources.reservations.memory.0 = OFFER.memory.0 / 2;
+    heavy.resources.reservations.memory.0 = OFFERED_MEMORY.0 / 2;
     let web = cluster.create(spec("web", Some(5), heavy.clone()));
     cluster.settle();
     assert_eq!(cluster.running(web).len(), 4);
@@ -114,7 +114,7 @@ fn a_refusal_counts_the_nodes_by_reason() {
     cluster.update_node(nodes[1], |spec| spec.availability = Availability::Pause);
     cluster.drain(nodes[2]);
     let mut picky = template("ok");
-    picky.resources.reservations.memory.0 = OFFER.memory.0 * 64;
+    picky.resources.reservations.memory.0 = OFFERED_MEMORY.0 * 64;
     picky.placement.constraints = vec!["node.labels.zone!=z1".parse().expect("it is valid")];
     let web = cluster.create(spec("web", Some(1), picky));
     cluster.round();

@@ -207,19 +207,24 @@ impl World {
     }
 
     /// A round, and the whole view right after it: nothing may be left to decide, but the start of
-    /// a task that got its node when its delay was over (an object changes once a plan).
+    /// a task that got its node when its delay was over (an object changes once a plan), and the next
+    /// slot of an update whose last one turned out to have no place.
     fn round(&mut self) {
         let plan = self.cluster.round();
         let view = self.cluster.view().clone();
         let again = reconcile(&view, &Scope::everything(), self.cluster.now, &mut self.cluster.ids);
-        let starts = |change: &Change| match change {
+        let follows = |change: &Change| match change {
             Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
                 .changes
                 .iter()
                 .any(|c| matches!(c, Change::Assign { task: t, .. } if t == task)),
+            Change::CreateTask(new) if new.node.is_none() => plan.changes.iter().any(|c| {
+                matches!(c, Change::CreateTask(before)
+                    if before.node.is_none() && before.service == new.service)
+            }),
             _other => false,
         };
-        assert!(again.changes.iter().all(starts), "{:#?} after {plan:#?}", again.changes);
+        assert!(again.changes.iter().all(follows), "{:#?} after {plan:#?}", again.changes);
     }
 
     /// Ends all faults: nodes are back and open, programs are sound.

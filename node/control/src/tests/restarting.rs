@@ -49,7 +49,7 @@ fn delays_survive_a_new_leader_whose_clock_is_behind() {
     cluster.settle_now();
     cluster.now = cluster.wake_at.expect("a delay runs");
     cluster.settle_now();
-    cluster.now = Timestamp::from_millis(1);
+    cluster.lead_anew(Timestamp::from_millis(1));
     for streak in 3..8 {
         cluster.settle_now();
         // The delay set by the clock ahead has ended; the next one is the new leader's own.

@@ -102,7 +102,7 @@ fn a_large_change_comes_in_bounded_plans() {
     let web = cluster.create(spec("web", Some(count), template("ok")));
     let plan = cluster.round();
     assert_eq!(plan.changes.len(), CHANGES_MAX);
-    assert_eq!(plan.wake_at, Some(cluster.now));
+    assert_eq!(plan.left, [web].into(), "the rest is for the next plan");
     assert_eq!(cluster.round().changes.len(), CHANGES_MAX);
     assert_eq!(cluster.round().changes.len(), 500);
     assert_eq!(cluster.active(web).len(), 2500);

@@ -4,7 +4,7 @@ use swarm_model::id::ServiceId;
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::task_state::ObservedState;
 
-use crate::testing::{Cluster, OFFER, program, spec, template};
+use crate::testing::{Cluster, OFFERED_MEMORY, program, spec, template};
 
 fn set_program(cluster: &mut Cluster, service: ServiceId, name: &str) {
     cluster.update(service, |spec| {
@@ -70,7 +70,7 @@ fn slots_where_nothing_runs_are_replaced_at_once() {
 fn an_update_without_room_stops_first() {
     let mut cluster = Cluster::new(2);
     let mut heavy = template("ok");
-    heavy.resources.reservations.memory = OFFER.memory;
+    heavy.resources.reservations.memory = OFFERED_MEMORY;
     let web = cluster.create(spec("web", Some(2), heavy));
     cluster.settle();
     set_program(&mut cluster, web, "new");
@@ -100,7 +100,7 @@ fn an_update_that_fits_nowhere_leaves_the_old_tasks_alone() {
     let web = cluster.create(spec("web", Some(2), template("ok")));
     cluster.settle();
     cluster.update(web, |spec| {
-        spec.task_template.resources.reservations.memory.0 = OFFER.memory.0 * 2;
+        spec.task_template.resources.reservations.memory.0 = OFFERED_MEMORY.0 * 2;
     });
     cluster.settle();
     assert_eq!(cluster.running(web).len(), 2);

@@ -11,7 +11,7 @@ use std::fmt;
 
 use swarm_model::node::{Availability, Node};
 use swarm_model::placement::Constraint;
-use swarm_model::resources::Resources;
+use swarm_model::resources::{DEVICE_PREFIX, Resources};
 use swarm_model::task::TaskTemplate;
 use swarm_model::units::{Bytes, MilliCpu};
 
@@ -20,12 +20,21 @@ use swarm_model::units::{Bytes, MilliCpu};
 pub(crate) struct Candidate<'a> {
     /// The node.
     pub(crate) node: &'a Node,
-    /// What can be reserved there.
+    /// Whether it is heard from and takes tasks.
+    pub(crate) open: bool,
+    /// What can be reserved there; of generic resources just those that the task needs.
     pub(crate) free: Resources,
     /// Tasks of the same service that hold it.
     pub(crate) held: u32,
     /// What the task is made from.
     pub(crate) template: &'a TaskTemplate,
+}
+
+impl<'a> Candidate<'a> {
+    /// What the task reserves.
+    pub(crate) fn needs(&self) -> &'a Resources {
+        &self.template.resources.reservations
+    }
 }
 
 /// Why a node will not do.
@@ -55,6 +64,15 @@ pub(crate) enum Refusal<'a> {
         /// What there is.
         free: MilliCpu,
     },
+    /// Too little of something else can be reserved.
+    Generic {
+        /// Of what.
+        kind: &'a str,
+        /// The reservation.
+        needs: u64,
+        /// What there is.
+        free: u64,
+    },
 }
 
 impl Refusal<'_> {
@@ -63,6 +81,10 @@ impl Refusal<'_> {
         match (self, other) {
             (Self::Memory { needs, .. }, Self::Memory { needs: theirs, .. }) => needs == theirs,
             (Self::Cpu { needs, .. }, Self::Cpu { needs: theirs, .. }) => needs == theirs,
+            (
+                Self::Generic { kind, needs, .. },
+                Self::Generic { kind: other, needs: theirs, .. },
+            ) => (kind, needs) == (other, theirs),
             (left, right) => left == right,
         }
     }
@@ -89,6 +111,12 @@ impl fmt::Display for Refusal<'_> {
             Self::Cpu { needs, free } => {
                 write!(f, "insufficient cpu, needs {needs}, {has} {free} free")
             }
+            Self::Generic { kind, needs, free } => match kind.strip_prefix(DEVICE_PREFIX) {
+                Some(class) => {
+                    write!(f, "too few devices of class {class}, needs {needs}, {has} {free} free")
+                }
+                None => write!(f, "insufficient {kind}, needs {needs}, {has} {free} free"),
+            },
         }
     }
 }
@@ -109,6 +137,11 @@ pub(crate) fn check<'a>(candidate: &Candidate<'a>) -> Result<(), Refusal<'a>> {
 /// Whether a node that would have done still does.
 pub(crate) fn check_again<'a>(candidate: &Candidate<'a>) -> Result<(), Refusal<'a>> {
     CHANGING.iter().try_for_each(|filter| filter(candidate))
+}
+
+/// Whether a node has room for one more task of its service but for what that reserves.
+pub(crate) fn check_held<'a>(candidate: &Candidate<'a>) -> Result<(), Refusal<'a>> {
+    max_per_node::check(candidate)
 }
 
 /// All reasons why the node will not do.

@@ -5,6 +5,9 @@ use swarm_model::node::{Availability, Reachability};
 use super::{Candidate, Refusal};
 
 pub(super) fn check<'a>(candidate: &Candidate<'a>) -> Result<(), Refusal<'a>> {
+    if candidate.open {
+        return Ok(());
+    }
     match candidate.node.status.reachability {
         Reachability::Down => return Err(Refusal::Down),
         Reachability::Unknown => return Err(Refusal::NotHeard),
