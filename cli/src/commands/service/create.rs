@@ -8,7 +8,7 @@ use swarm_model::id::RequestId;
 use swarm_model::name::Name;
 use swarm_model::placement::{Constraint, Placement, Preference};
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
-use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::service::{PRIORITY_MAX, Priority, ServiceMode, ServiceSpec};
 use swarm_model::task::{DEFAULT_STOP_GRACE_MS, TaskTemplate};
 use swarm_node::api::types::Written;
 
@@ -63,6 +63,9 @@ pub(crate) struct Create {
     /// Number of tasks of a replicated service [default: 1]
     #[arg(long, value_name = "N")]
     replicas: Option<u32>,
+    /// How important its tasks are, 0 to 100: they may end less important ones [default: 50]
+    #[arg(long, value_name = "N", value_parser = priority, help_heading = "Placement")]
+    priority: Option<Priority>,
     /// Label the service; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = key_value::label)]
     labels: Vec<(String, String)>,
@@ -85,18 +88,28 @@ pub(crate) struct Create {
         help_heading = "Process"
     )]
     configs: Vec<ConfigMount>,
-    /// Run only on nodes with ATTRIBUTE==VALUE or ATTRIBUTE!=VALUE; may be repeated
+    /// Run only on nodes that meet a rule like ATTRIBUTE==VALUE; may be repeated
     #[arg(
         long = "constraint",
         value_name = "RULE",
         help_heading = "Placement",
-        long_help = "Run only on nodes with ATTRIBUTE==VALUE or ATTRIBUTE!=VALUE; may be repeated, \
-            all must hold. Attributes: node.id, node.hostname, node.role, node.ip, \
+        long_help = "Run only on nodes that meet a rule; may be repeated, all must hold. Rules: \
+            ATTRIBUTE==VALUE, ATTRIBUTE!=VALUE, 'ATTRIBUTE in A,B', and with a number \
+            'ATTRIBUTE>N' (<, >=, <=). Attributes: node.id, node.hostname, node.role, node.ip, \
             node.platform.os, node.platform.arch, node.labels.KEY, engine.labels.KEY"
     )]
     constraints: Vec<Constraint>,
-    /// Spread tasks evenly over an attribute's values; may be repeated, the first weighs most
-    #[arg(long = "placement-pref", value_name = "spread=ATTRIBUTE", help_heading = "Placement")]
+    /// What to strive for: spread=ATTRIBUTE, binpack, affinity=…; may be repeated
+    #[arg(
+        long = "placement-pref",
+        value_name = "PREFERENCE",
+        help_heading = "Placement",
+        long_help = "What to strive for among the nodes that fit; may be repeated, the first weighs \
+            most. spread=ATTRIBUTE: evenly over its values. binpack: on few nodes, instead of evenly \
+            over all. affinity=service:NAME:WEIGHT: beside tasks of that service. \
+            affinity=RULE:WEIGHT: on nodes that meet a rule as of --constraint. anti-affinity=…: the \
+            opposite. Weights go from 1 to 100 (50)"
+    )]
     preferences: Vec<Preference>,
     #[command(flatten)]
     template: TemplateOptions,
@@ -168,9 +181,16 @@ impl Create {
             labels: self.labels.into_iter().collect(),
             mode,
             task_template,
-            priority: Default::default(),
+            priority: self.priority.unwrap_or_default(),
         })
     }
+}
+
+/// A priority from 0 to 100.
+pub(super) fn priority(text: &str) -> Result<Priority, String> {
+    let number = text.parse().ok().filter(|number| *number <= PRIORITY_MAX);
+    let refused = || format!("\"{text}\" is not a priority: use a number from 0 to {PRIORITY_MAX}");
+    number.map(Priority).ok_or_else(refused)
 }
 
 /// A name from the program's, with a few random digits behind it.
@@ -228,6 +248,7 @@ mod tests {
             "--name web --replicas 3 --runtime process --env A=1 -e B=2 -l x=y \
              --constraint node.role==worker --placement-pref spread=node.labels.zone \
              --reserve-cpu 0.5 --limit-memory 64m --restart-delay 5s --restart-condition on-failure \
+             --priority 80 --placement-pref affinity=service:db:10 --placement-pref binpack \
              --stop-signal INT --stop-grace-period 1m --replicas-max-per-node 2 -u nobody -w /tmp \
              -- /bin/web --port 80",
         )
@@ -244,6 +265,8 @@ mod tests {
         assert_eq!(template.stop_signal.number(), 2);
         assert_eq!(template.placement.max_replicas_per_node, 2);
         assert_eq!(template.placement.constraints.len(), 1);
+        assert_eq!(template.placement.preferences.len(), 3);
+        assert_eq!(spec.priority, Priority(80));
     }
 
     #[test]
@@ -269,6 +292,9 @@ mod tests {
             "--runtime process --limit-memory lots -- x",
             "--runtime process --stop-signal SIGNOPE -- x",
             "--runtime process --name -x- -- x",
+            "--runtime process --priority 101 -- x",
+            "--runtime process --placement-pref affinity=service:db:0 -- x",
+            "--runtime process --constraint node.labels.cores>many -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

@@ -34,6 +34,8 @@ pub(crate) struct Explain {
 struct Explanation {
     service_name: String,
     refusal: String,
+    #[serde(default)]
+    preemption: String,
     waiting: Vec<Waiting>,
     nodes: Vec<NodeVerdict>,
 }
@@ -116,6 +118,9 @@ impl Explanation {
         } else {
             format!("One more task of {name} fits nowhere: {}", self.refusal)
         });
+        if !self.preemption.is_empty() {
+            parts.push(format!("Its priority makes room for it: {}.", self.preemption));
+        }
         let rows: Vec<_> = self.nodes.iter().map(NodeVerdict::row).collect();
         let headers =
             ["NODE", "HOSTNAME", "FITS", "OWN TASKS", "ALL TASKS", "FREE CPU", "FREE MEMORY"];

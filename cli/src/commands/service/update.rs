@@ -2,9 +2,10 @@
 
 use clap::{Arg, Args};
 use swarm_model::runtime::RuntimeSpec;
-use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::service::{Priority, ServiceMode, ServiceSpec};
 use swarm_node::api::types::{ServiceEntry, Written};
 
+use super::create::priority;
 use super::options::TemplateOptions;
 use super::update_lists::UpdateLists;
 use super::{WaitOptions, path, resolve, wait_until_running};
@@ -32,6 +33,9 @@ pub(crate) struct Update {
     /// Number of tasks
     #[arg(long, value_name = "N")]
     replicas: Option<u32>,
+    /// How important its tasks are, 0 to 100
+    #[arg(long, value_name = "N", value_parser = priority, help_heading = "Placement")]
+    priority: Option<Priority>,
     /// Replace all tasks though nothing changed for them
     #[arg(long)]
     force: bool,
@@ -97,6 +101,7 @@ impl Update {
         if let Some(replicas) = self.replicas {
             set_replicas(&mut spec, replicas)?;
         }
+        spec.priority = self.priority.unwrap_or(spec.priority);
         spec.task_template.force_update += u64::from(self.force);
         self.template.apply(&mut spec.task_template);
         self.lists.apply(&mut spec)?;

@@ -49,10 +49,10 @@ pub(super) struct UpdateLists {
     #[arg(long, value_name = "RULE", help_heading = "Placement")]
     constraint_rm: Vec<Constraint>,
     /// Add a placement preference behind the others; may be repeated
-    #[arg(long, value_name = "spread=ATTRIBUTE", help_heading = "Placement")]
+    #[arg(long, value_name = "PREFERENCE", help_heading = "Placement")]
     placement_pref_add: Vec<Preference>,
     /// Remove a placement preference; may be repeated
-    #[arg(long, value_name = "spread=ATTRIBUTE", help_heading = "Placement")]
+    #[arg(long, value_name = "PREFERENCE", help_heading = "Placement")]
     placement_pref_rm: Vec<Preference>,
 }
 
