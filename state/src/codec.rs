@@ -1,6 +1,8 @@
 //! The stored form of commands and snapshots: one version byte, then bincode.
 //!
-//! Version N reads N-1; golden bytes in the tests pin each format.
+//! Version N reads N-1, and writes N-1 as long as that says it all: so programs of both versions share
+//! a cluster until somebody asks for what only the newer one knows. Golden bytes in the tests pin
+//! each format.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
@@ -8,9 +10,9 @@ use serde::de::DeserializeOwned;
 use swarm_model::command::Command;
 use swarm_model::grown::Former;
 
-/// The format of commands that this program writes; it also reads the one before.
+/// The newest format of commands that this program knows; it reads and writes the one before, too.
 pub const FORMAT: u8 = 2;
-/// The format of snapshots that this program writes; it also reads the one before.
+/// The newest format of snapshots that this program knows; the same holds.
 pub const SNAPSHOT_FORMAT: u8 = 3;
 /// The most bytes of one stored command.
 pub const COMMAND_BYTES_MAX: usize = 2 << 20;
@@ -56,10 +58,19 @@ fn format<const LIMIT: usize>() -> Format<LIMIT> {
     bincode::config::standard().with_limit::<LIMIT>()
 }
 
-fn encode<T: Serialize, const LIMIT: usize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
+fn write<T: Serialize, const LIMIT: usize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, format::<LIMIT>())
         .map_err(CodecError::Unwritable)?;
+    Ok(bytes)
+}
+
+/// Writes `value` in the oldest format that is still read and says all of it; `newest` says anything.
+fn encode<T: Serialize, const LIMIT: usize>(newest: u8, value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = match write::<_, LIMIT>(newest - 1, &Former(value)) {
+        Ok(bytes) => bytes,
+        Err(_says_more) => write::<_, LIMIT>(newest, value)?,
+    };
     if bytes.len() > LIMIT {
         return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
     }
@@ -157,8 +168,8 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_command() {
-        // format 2 | Some 7 | 1000 | node 3, Some uid 0 | variant 11, id 9
-        let golden = [2, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9];
+        // format 1, which says it all | Some 7 | 1000 | node 3, Some uid 0 | variant 11, id 9
+        let golden = [1, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9];
         assert_eq!(encode_command(&small()).expect("small"), golden);
         assert_eq!(decode_command(&golden).expect("valid"), small());
     }
@@ -205,6 +216,58 @@ mod tests {
             let read = decode_command(&bytes(line)).expect(line);
             assert_eq!(read, sample::command(as_format_1_said(op)));
         }
+    }
+
+    #[test]
+    fn what_says_nothing_new_is_written_as_the_format_before() {
+        let golden = include_str!("../golden/commands-1.hex").lines();
+        for (line, op) in golden.zip(sample::ops()) {
+            let command = sample::command(as_format_1_said(op));
+            assert_eq!(hex(&encode_command(&command).expect("small")), line);
+        }
+    }
+
+    #[test]
+    fn each_thing_that_format_1_did_not_know_makes_a_command_one_of_format_2() {
+        let create = |change: &dyn Fn(&mut swarm_model::service::ServiceSpec)| {
+            let mut found = sample::ops().into_iter().find_map(|op| match as_format_1_said(op) {
+                Op::CreateService { spec, .. } => Some(spec),
+                _other => None,
+            });
+            let mut spec = found.take().expect("there is one");
+            change(&mut spec);
+            let id = ServiceId::from_raw(9);
+            let command = sample::command(Op::CreateService { id, spec });
+            let bytes = encode_command(&command).expect("small");
+            assert_eq!(decode_command(&bytes).ok(), Some(command));
+            bytes[0]
+        };
+        assert_eq!(create(&|_spec| {}), 1);
+        assert_eq!(create(&|spec| spec.priority.0 = 51), 2);
+        assert_eq!(create(&|spec| spec.priority.0 = 0), 2);
+        let rule = |text: &'static str| {
+            move |spec: &mut swarm_model::service::ServiceSpec| {
+                spec.task_template.placement.constraints = vec![text.parse().expect(text)];
+            }
+        };
+        assert_eq!(create(&rule("node.id!=a")), 1);
+        assert_eq!(create(&rule("node.id in a,b")), 2);
+        assert_eq!(create(&rule("node.labels.n>3")), 2);
+        let prefer = |text: &'static str| {
+            move |spec: &mut swarm_model::service::ServiceSpec| {
+                spec.task_template.placement.preferences = vec![text.parse().expect(text)];
+            }
+        };
+        assert_eq!(create(&prefer("spread=node.hostname")), 1);
+        assert_eq!(create(&prefer("binpack")), 2);
+        assert_eq!(create(&prefer("anti-affinity=service:db")), 2);
+        assert_eq!(
+            create(&|spec| {
+                let kinds = &mut spec.task_template.resources.reservations.generic;
+                kinds.insert("licence".into(), 1);
+            }),
+            2
+        );
     }
 
     #[test]

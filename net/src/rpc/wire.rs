@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::frame::{FORMAT, FrameError, MAX_FRAME};
+use crate::frame::{FrameError, MAX_FRAME};
+
+/// The version of the heads; bodies have their own.
+const VERSION: u8 = 1;
 
 /// Bytes of a request's head.
 pub(crate) const REQUEST_HEAD: usize = 10;
@@ -54,7 +57,7 @@ impl RequestHead {
     pub(crate) fn encode(self) -> Result<[u8; REQUEST_HEAD], FrameError> {
         let millis = u32::try_from(self.deadline.as_millis()).unwrap_or(u32::MAX);
         let mut head = [0; REQUEST_HEAD];
-        head[0] = FORMAT;
+        head[0] = VERSION;
         head[1] = self.method;
         head[2..6].copy_from_slice(&millis.to_be_bytes());
         head[6..].copy_from_slice(&length_bytes(self.length)?);
@@ -65,7 +68,7 @@ impl RequestHead {
     /// When the version is another or the claimed length too great.
     pub(crate) fn decode(head: [u8; REQUEST_HEAD]) -> Result<Self, FrameError> {
         let [version, method, d0, d1, d2, d3, l0, l1, l2, l3] = head;
-        if version != FORMAT {
+        if version != VERSION {
             return Err(FrameError::Version { found: version });
         }
         let millis = u32::from_be_bytes([d0, d1, d2, d3]);

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::grown::NEW_WORD;
 use crate::name::Name;
 use crate::node::Node;
 
@@ -217,6 +218,18 @@ pub struct Constraint {
 }
 
 impl Constraint {
+    /// Whether the former format has no such operator.
+    fn is_new_word(&self) -> bool {
+        match self.comparison {
+            Comparison::Equal | Comparison::NotEqual => false,
+            Comparison::In
+            | Comparison::Greater
+            | Comparison::Less
+            | Comparison::AtLeast
+            | Comparison::AtMost => true,
+        }
+    }
+
     /// Whether `node` meets the rule.
     pub fn allows(&self, node: &Node) -> bool {
         match self.attribute.of(node) {
@@ -348,6 +361,16 @@ impl fmt::Display for Affinity {
     }
 }
 
+impl Preference {
+    /// Whether the former format has no such strategy.
+    fn is_new_word(&self) -> bool {
+        match self {
+            Self::Spread(_) => false,
+            Self::Binpack | Self::Affinity(_) => true,
+        }
+    }
+}
+
 impl FromStr for Preference {
     type Err = ParsePlacementError;
 
@@ -376,6 +399,9 @@ macro_rules! serde_as_text {
     ($($name:ident)*) => {$(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                if self.is_new_word() {
+                    return to.serialize_newtype_struct(NEW_WORD, &self.to_string());
+                }
                 to.collect_str(self)
             }
         }

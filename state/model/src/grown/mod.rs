@@ -1,0 +1,58 @@
+//! The former format of stored and sent values: what has grown since then.
+//!
+//! Such values are bincode, in which fields have no names, so a reader that expects one more field
+//! would take the bytes of what follows. [`Former`] tells the decoder how many fields there were, and
+//! the encoder to leave the new ones out as long as nothing is lost by it: so a program reads what
+//! the one before wrote, and the one before reads all that says nothing new. That is enough as long
+//! as structs grow at their end, by fields with a default, and enums at their end, too. Version bytes
+//! are not its business: whoever has one writes it.
+
+mod absent;
+mod read;
+mod write;
+
+/// The name of the transparent newtype in which a text stands that the former format could not read.
+pub(crate) const NEW_WORD: &str = "NewWord";
+
+/// What a reader takes for a field that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// `false`, no value, an empty text, list or map.
+    Nothing,
+    /// This number.
+    Number(u64),
+}
+
+/// The fields of structs (or of enums' variants) that the former format did not have, each type's in
+/// the order in which they stand, with their defaults.
+const GREW: [(&str, &str, Absent); 4] = [
+    ("Resources", "Generic", Absent::Nothing),
+    ("RestartRecord", "Displaced", Absent::Nothing),
+    ("ServiceSpec", "Priority", Absent::Number(50)),
+    ("StoredTask", "eviction", Absent::Nothing),
+];
+
+/// The variants of enums that the former format did not have.
+const JOINED: [(&str, &str); 1] = [("Change", "Preempt")];
+
+/// A value as the former format had it. Read: as one of today, what is new has its default. Written:
+/// an error when what is new is anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Former<T>(pub T);
+
+/// The fields that type `name` had.
+fn fields_then(name: &str, fields: &'static [&'static str]) -> &'static [&'static str] {
+    let new = GREW.iter().filter(|(grown, ..)| *grown == name);
+    let first = new.filter_map(|(_, new, _)| fields.iter().position(|field| field == new)).min();
+    &fields[..first.unwrap_or(fields.len())]
+}
+
+/// What stands for field `key` of type `name` when it is not there; `None` if it always was.
+fn default_of(name: &str, key: &str) -> Option<Absent> {
+    let found = GREW.iter().find(|(grown, new, _)| *grown == name && *new == key);
+    found.map(|(_, _, absent)| *absent)
+}
+
+fn is_new_variant(name: &str, variant: &str) -> bool {
+    JOINED.contains(&(name, variant))
+}
