@@ -83,6 +83,14 @@ impl View {
             .filter_map(|(_, task)| self.tasks.get(task))
     }
 
+    /// The tasks that still make room for `waiting`.
+    pub fn makers_of_room(&self, waiting: TaskId) -> impl Iterator<Item = &Arc<Task>> {
+        self.making_room
+            .range((waiting, TaskId::from_raw(0))..)
+            .take_while(move |(by, _)| *by == waiting)
+            .filter_map(|(_, task)| self.tasks.get(task))
+    }
+
     /// The service of that name.
     pub fn service_named(&self, name: &Name) -> Option<&Arc<Service>> {
         self.service_names.get(name).and_then(|id| self.services.get(id))

@@ -5,6 +5,7 @@ use swarm_model::id::TaskId;
 use swarm_model::meta::{Revision, Version};
 use swarm_model::outcome::Done;
 use swarm_model::plan::{Change as Decision, NewTask};
+use swarm_model::service::Priority;
 use swarm_model::task::{Eviction, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 
@@ -87,14 +88,31 @@ impl Change<'_> {
                 self.emit(Subject::Service(*service), Action::Remove, &name, &more);
                 Some(())
             }
-            Decision::Preempt { task, version, by } => self.preempt(*task, *version, *by),
+            Decision::Preempt { task, version, by } => self.preempt(base, *task, *version, *by),
         }
     }
 
-    /// Ends a task to make room for `by`, which must still need it.
-    fn preempt(&mut self, task: TaskId, version: Version, by: TaskId) -> Option<()> {
+    /// Ends a task to make room for `by`, which must still need it and be the more important one.
+    fn preempt(
+        &mut self,
+        base: Revision,
+        task: TaskId,
+        version: Version,
+        by: TaskId,
+    ) -> Option<()> {
         let mut task = self.task_at(task, version)?;
-        if !task.is_active() || task.node.is_none() || !self.view.waiting.contains(&by) {
+        let waiting = self.view.tasks.get(&by).filter(|_| self.view.waiting.contains(&by))?;
+        let priority = |task: &Task| {
+            let service = self.view.services.get(&task.service);
+            service.map_or(Priority::default(), |service| service.spec.priority)
+        };
+        // Two plans made from one view would end twice as many as needed.
+        let moved_on = self
+            .view
+            .makers_of_room(by)
+            .any(|other| other.meta.version > base.into() && other.meta.version != self.at.into());
+        let lesser = priority(&task) < priority(waiting);
+        if !task.is_active() || task.node.is_none() || !lesser || moved_on {
             return None;
         }
         task.desired = DesiredState::Shutdown;

@@ -453,8 +453,12 @@ fn what_nodes_say_of_themselves_and_their_tasks_is_bounded() {
 #[test]
 fn a_task_makes_room_only_for_one_that_waits() {
     let mut log = Log::with_cluster();
-    log.apply(create(1, "web")).expect("new");
+    log.apply(create(1, "batch")).expect("new");
     let version = Version(log.next);
+    let mut important = spec("web", 1);
+    important.priority.0 = 80;
+    log.apply(Op::CreateService { id: ServiceId::from_raw(2), spec: important }).expect("new");
+    let important = Version(log.next);
     let second = |mut change: Decision, slot| {
         if let Decision::CreateTask(new) = &mut change {
             new.slot = Slot::Replica(slot);
@@ -464,12 +468,13 @@ fn a_task_makes_room_only_for_one_that_waits() {
     let node = log.machine.view().nodes.keys().next().map(|id| id.raw());
     let changes = vec![
         new_task(1, 1, version, node),
-        second(new_task(2, 1, version, None), 2),
+        new_task(2, 2, important, None),
         second(new_task(3, 1, version, node), 3),
+        second(new_task(4, 1, version, None), 4),
     ];
     log.apply(Op::ApplyPlan { term: TERM, base: Revision(log.next), changes }).expect("taken");
     let view = log.machine.view();
-    assert!(view.waiting.iter().eq([&TaskId::from_raw(2)]));
+    assert!(view.waiting.iter().eq([&TaskId::from_raw(2), &TaskId::from_raw(4)]));
     assert_eq!(view.usage.values().map(|usage| usage.tasks).sum::<u32>(), 2);
     let version = Version(log.next);
     let preempt = |task, by| Decision::Preempt {
@@ -477,9 +482,14 @@ fn a_task_makes_room_only_for_one_that_waits() {
         version,
         by: TaskId::from_raw(by),
     };
-    let changes = vec![preempt(1, 3), preempt(2, 2), preempt(1, 2)];
-    let done = log.apply(Op::ApplyPlan { term: TERM, base: Revision(log.next), changes });
-    assert_eq!(done, Ok(Done::Plan { applied: 1, refused: 2 }));
+    // By one that has a node, by itself, by one that is no more important; then as it should be.
+    let changes = vec![preempt(1, 3), preempt(2, 2), preempt(1, 4), preempt(1, 2)];
+    let base = Revision(log.next);
+    let done = log.apply(Op::ApplyPlan { term: TERM, base, changes });
+    assert_eq!(done, Ok(Done::Plan { applied: 1, refused: 3 }));
+    // Another plan that was made from the same view.
+    let changes = vec![preempt(3, 2)];
+    assert_eq!(log.apply(Op::ApplyPlan { term: TERM, base, changes }), REFUSED);
     let pair = (TaskId::from_raw(2), TaskId::from_raw(1));
     assert!(log.machine.view().making_room.iter().eq([&pair]));
     assert_eq!(log.task(1).desired, DesiredState::Shutdown);

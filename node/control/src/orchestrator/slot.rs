@@ -184,10 +184,11 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
 }
 
 /// A task that goes on elsewhere in the place of `last`, with what it knows and what is left of
-/// its delay. That is no restart and counts as none.
+/// its delay. That is no restart and counts as none. What was displaced and then found a place is as
+/// good as any other.
 fn heir(last: &Task) -> Seed {
     let waits = last.desired == DesiredState::Ready;
-    let displaced = last.restart.displaced || last.eviction.is_some();
+    let displaced = last.eviction.is_some() || last.restart.displaced && last.node.is_none();
     let record = RestartRecord { displaced, ..last.restart };
     Seed { record, not_before: last.not_before.filter(|_| waits), avoid: None }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::placement::{Affinity, Preference};
-use swarm_model::task::{Slot, Task};
+use swarm_model::task::{Eviction, Slot, Task};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 use swarm_model::view::View;
 
@@ -258,6 +258,20 @@ pub(super) fn room_is_made(hostname: &str, ending: usize) -> String {
     }
 }
 
+/// The more important task that took the place of the one before `task`.
+fn usurper(facts: Facts<'_>, task: &Task) -> Option<String> {
+    if !task.restart.displaced {
+        return None;
+    }
+    let before = facts.view.tasks_in(task.service, task.slot);
+    let before =
+        before.filter(|task| task.eviction.is_some()).max_by_key(|task| task.meta.created_at);
+    let Eviction::Preempted { by } = before?.eviction?;
+    let by = facts.view.tasks.get(&by)?;
+    let service = facts.view.services.get(&by.service)?;
+    Some(format!("{}.{}", service.spec.name, by.slot))
+}
+
 fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {
     let (slot, since) = (task.slot, task.meta.created_at);
     match outlook(facts.view, task, facts.now) {
@@ -268,7 +282,11 @@ fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {
             Some(Waiting { slot, since: task.status.since, reason, until: None })
         }
         Outlook::Open if task.is_active() && task.node.is_none() => {
-            Some(Waiting { slot, since, reason: task.status.error.clone(), until: None })
+            let reason = match usurper(facts, task) {
+                Some(by) => format!("{}; its place went to {by}", task.status.error),
+                None => task.status.error.clone(),
+            };
+            Some(Waiting { slot, since, reason, until: None })
         }
         Outlook::Open | Outlook::Done => None,
     }

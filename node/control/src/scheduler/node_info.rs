@@ -115,21 +115,27 @@ impl<'a> NodeSet<'a> {
         nodes
     }
 
-    /// Keeps the room that is being made for tasks that still wait.
+    /// Keeps the room that is being made for tasks that still wait, on nodes that take them: what ends
+    /// on one that fell silent or was closed meanwhile is of no use to anybody.
     fn find_holds(&mut self, view: &View) {
         let mut pairs = view.making_room.iter().peekable();
         while let Some((by, first)) = pairs.next() {
-            let mut ending = vec![*first];
+            let mut on: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+            let mut note = |victim: &TaskId| {
+                let task = view.tasks.get(victim)?;
+                let at = self.position(task.node?).filter(|at| self.infos[*at].open)?;
+                on.entry(at).or_default().push(task);
+                Some(())
+            };
+            note(first);
             while let Some((_, next)) = pairs.next_if(|(other, _)| other == by) {
-                ending.push(*next);
+                note(next);
             }
             let Some(waiting) = view.tasks.get(by).filter(|_| view.waiting.contains(by)) else {
                 continue;
             };
-            let ending: Vec<&Task> =
-                ending.iter().filter_map(|id| view.tasks.get(id).map(AsRef::as_ref)).collect();
-            let at = ending.first().and_then(|task| self.position(task.node?));
-            if let Some(at) = at {
+            // Several, when the first node came back after room was made on a second one.
+            if let Some((at, ending)) = on.into_iter().min_by_key(|(_, ending)| ending.len()) {
                 self.hold(at, waiting, &ending);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use swarm_model::command::Op;
 use swarm_model::id::{NodeId, ServiceId, TaskId};
-use swarm_model::node::Availability;
+use swarm_model::node::{Availability, Reachability};
 use swarm_model::plan::{Change, Plan};
 use swarm_model::resources::Resources;
 use swarm_model::service::{Priority, ServiceSpec};
@@ -45,6 +45,9 @@ fn an_important_task_ends_less_important_ones_when_nothing_else_fits() {
     cluster.scale(web, 2);
     cluster.settle();
     assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (2, 4));
+    let told = explain(cluster.view(), batch, cluster.now).expect("it exists");
+    assert_eq!(told.waiting.len(), 2);
+    assert!(told.waiting.iter().all(|it| it.reason.contains("; its place went to web.")));
     let waiting = cluster.active(batch).into_iter().filter(|task| task.node.is_none());
     for task in waiting {
         assert!(task.restart.displaced && !task.status.error.is_empty(), "{task:#?}");
@@ -131,6 +134,52 @@ fn a_task_that_finds_another_place_gives_back_the_room_that_was_made() {
     assert_eq!(cluster.view().tasks.values().filter(|task| task.is_active()).count(), 5);
 }
 
+#[test]
+fn room_on_a_node_that_is_lost_is_made_anew_elsewhere() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(service("batch", 10, 8, 1));
+    cluster.settle();
+    let web = cluster.create(service("web", 80, 1, 2));
+    cluster.round();
+    cluster.round();
+    let view = cluster.view();
+    let on = |view: &View| -> BTreeSet<NodeId> {
+        view.making_room.iter().filter_map(|(_, victim)| view.tasks[victim].node).collect()
+    };
+    let first = on(view).into_iter().next().expect("room is being made");
+    cluster.reach(first, Reachability::Down);
+    cluster.round();
+    assert_eq!(on(cluster.view()).len(), 2, "the lost node's tasks end when they can");
+    cluster.settle();
+    assert!(cluster.running(web).iter().all(|task| task.node != Some(first)));
+    assert_eq!(cluster.running(web).len(), 1);
+    cluster.reach(first, Reachability::Ready);
+    cluster.settle();
+    assert!(cluster.view().making_room.is_empty());
+    let active = cluster.view().tasks.values().filter(|task| task.is_active());
+    assert_eq!(active.filter(|task| task.node.is_none()).count(), 2, "two quarters too few");
+}
+
+#[test]
+fn a_displaced_task_that_found_a_place_may_end_others_once_it_loses_that() {
+    let mut cluster = Cluster::new(1);
+    let mid = cluster.create(service("mid", 50, 1, 2));
+    cluster.settle();
+    let top = cluster.create(service("top", 90, 1, 4));
+    cluster.settle();
+    assert_eq!((cluster.running(top).len(), cluster.running(mid).len()), (1, 0));
+    let second = cluster.add_node();
+    cluster.settle();
+    assert_eq!(cluster.running_on(mid, second), 1);
+    let third = cluster.add_node();
+    let low = cluster.create(service("low", 10, 6, 1));
+    cluster.settle();
+    assert_eq!(cluster.running(low).len(), 6, "all is full");
+    cluster.reach(second, Reachability::Down);
+    cluster.settle();
+    assert_eq!(cluster.running_on(mid, third), 1);
+}
+
 /// The random history of a crowded cluster.
 struct Crowd {
     cluster: Cluster,
@@ -145,7 +194,7 @@ impl Crowd {
             services.get(at).copied()
         };
         let few = |chance: &mut Chance, most| u32::try_from(chance.below(most)).expect("small");
-        match chance.below(10) {
+        match chance.below(11) {
             0..3 if services.len() < 6 => {
                 self.created += 1;
                 let priority = u8::try_from(chance.below(5) * 20).expect("small");
@@ -181,6 +230,12 @@ impl Crowd {
                 });
             }
             7 | 8 => drop(self.cluster.agents()),
+            9 => {
+                let nodes = self.cluster.nodes.clone();
+                let at = usize::try_from(chance.below(nodes.len() as u64)).expect("small");
+                let reach = if chance.one_in(3) { Reachability::Down } else { Reachability::Ready };
+                self.cluster.reach(nodes[at], reach);
+            }
             _round => self.round(),
         }
     }
@@ -227,7 +282,11 @@ fn check_victims(view: &View, plan: &Plan) {
     for (by, victims) in &victims {
         let by = &view.tasks[by];
         assert!(by.node.is_none() && !by.restart.displaced, "{by:#?}");
-        assert!(!view.making_room.iter().any(|(other, _)| *other == by.id), "twice: {by:#?}");
+        let open = |task: &Task| {
+            let node = task.node.and_then(|node| view.nodes.get(&node));
+            node.is_some_and(|node| node.takes_tasks())
+        };
+        assert!(!view.makers_of_room(by.id).any(|task| open(task)), "twice: {by:#?}");
         let on: BTreeSet<_> = victims.iter().filter_map(|id| view.tasks[id].node).collect();
         assert_eq!(on.len(), 1, "{victims:?}");
         shared.extend(on);
@@ -291,6 +350,7 @@ proptest! {
             crowd.step(&mut chance);
         }
         for node in crowd.cluster.nodes.clone() {
+            crowd.cluster.reach(node, Reachability::Ready);
             crowd.cluster.update_node(node, |spec| spec.availability = Availability::Active);
         }
         crowd.cluster.settle();

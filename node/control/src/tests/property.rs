@@ -208,20 +208,27 @@ impl World {
 
     /// A round, and the whole view right after it: nothing may be left to decide, but the start of
     /// a task that got its node when its delay was over (an object changes once a plan), and the next
-    /// slot of an update whose last one turned out to have no place.
+    /// slot of an update whose last one turned out to have no place: just one, whose task is old.
     fn round(&mut self) {
         let plan = self.cluster.round();
         let view = self.cluster.view().clone();
         let again = reconcile(&view, &Scope::everything(), self.cluster.now, &mut self.cluster.ids);
+        let waits = |changes: &[Change], of: ServiceId| {
+            let created = |change: &&Change| matches!(change, Change::CreateTask(new) if new.node.is_none() && new.service == of);
+            changes.iter().filter(created).count()
+        };
         let follows = |change: &Change| match change {
             Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
                 .changes
                 .iter()
                 .any(|c| matches!(c, Change::Assign { task: t, .. } if t == task)),
-            Change::CreateTask(new) if new.node.is_none() => plan.changes.iter().any(|c| {
-                matches!(c, Change::CreateTask(before)
-                    if before.node.is_none() && before.service == new.service)
-            }),
+            Change::CreateTask(new) if new.node.is_none() => {
+                let current = view.services[&new.service].template_version;
+                let mut tasks = view.tasks_in(new.service, new.slot);
+                tasks.any(|task| task.is_active() && task.template_version != current)
+                    && waits(&plan.changes, new.service) > 0
+                    && waits(&again.changes, new.service) == 1
+            }
             _other => false,
         };
         assert!(again.changes.iter().all(follows), "{:#?} after {plan:#?}", again.changes);
