@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::cluster::ClusterSpec;
 use swarm_model::id::{ClusterId, NodeId};
 use swarm_model::node::Availability;
+use swarm_model::resources::Resources;
 use swarm_model::service::{SpecError, validate_labels};
 
 /// The settings' file name.
@@ -41,6 +42,9 @@ pub struct NodeConfig {
     /// On the node of `swarm init`, until the cluster stands: what it is to be made of.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
+    /// What it offers beside CPU and memory: how much of each kind.
+    #[serde(default)]
+    pub generic_resources: BTreeMap<String, u64>,
 }
 
 /// What a new cluster is made of.
@@ -94,6 +98,27 @@ pub enum ConfigError {
         #[source]
         source: SpecError,
     },
+    /// The cluster would not take what it offers.
+    #[error("{}: what the node offers must be changed", path.display())]
+    Offer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: SpecError,
+    },
+}
+
+/// Changes of what a node offers: how much of each kind there is from now on; 0 is none.
+pub type Offers = BTreeMap<String, u64>;
+
+/// Checks generic resources on offer.
+///
+/// # Errors
+/// For too many of them, and for a name that is none.
+pub fn validate_offer(generic: &BTreeMap<String, u64>) -> Result<(), SpecError> {
+    let resources = Resources { generic: generic.clone(), ..Resources::default() };
+    resources.validate("GenericResources")
 }
 
 impl NodeConfig {
@@ -105,10 +130,29 @@ impl NodeConfig {
         let path = dir.join(CONFIG_FILE);
         let config: Self =
             load(&path)?.ok_or_else(|| ConfigError::NoNode { dir: dir.to_owned() })?;
-        match validate_labels("Labels", &config.labels) {
-            Ok(()) => Ok(config),
-            Err(source) => Err(ConfigError::Labels { path, source }),
+        if let Err(source) = validate_labels("Labels", &config.labels) {
+            return Err(ConfigError::Labels { path, source });
         }
+        match validate_offer(&config.generic_resources) {
+            Ok(()) => Ok(config),
+            Err(source) => Err(ConfigError::Offer { path, source }),
+        }
+    }
+
+    /// The settings with `offers` put in, kept in `dir` when that changes them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; nothing was changed.
+    pub fn offering(mut self, dir: &Path, offers: &Offers) -> Result<Self, ConfigError> {
+        let before = self.generic_resources.clone();
+        self.generic_resources.extend(offers.iter().map(|(kind, count)| (kind.clone(), *count)));
+        self.generic_resources.retain(|_, count| *count > 0);
+        if self.generic_resources != before {
+            validate_offer(&self.generic_resources)
+                .map_err(|source| ConfigError::Offer { path: dir.join(CONFIG_FILE), source })?;
+            self.save(dir)?;
+        }
+        Ok(self)
     }
 
     /// Writes the settings into `dir`, whole or not at all. Blocks on the disk.
@@ -195,13 +239,39 @@ mod tests {
             labels: BTreeMap::new(),
             snapshot_interval: 1000,
             bootstrap: None,
+            generic_resources: BTreeMap::new(),
         };
         config.save(dir.path()).expect("written");
         assert_eq!(NodeConfig::load(dir.path()).expect("just written"), config);
         fs::write(dir.path().join(CONFIG_FILE), "{").expect("written");
         assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Malformed { .. })));
         let labels = BTreeMap::from([(String::new(), "no key".to_owned())]);
-        NodeConfig { labels, ..config }.save(dir.path()).expect("writable");
+        NodeConfig { labels, ..config.clone() }.save(dir.path()).expect("writable");
         assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Labels { .. })));
+        let generic_resources = BTreeMap::from([("a b".to_owned(), 1)]);
+        NodeConfig { generic_resources, ..config }.save(dir.path()).expect("writable");
+        assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Offer { .. })));
+    }
+
+    #[test]
+    fn what_is_offered_is_kept_until_it_is_taken_away() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        // As a daemon wrote it that knew of no generic resources.
+        let old = r#"{"ClusterID": "0000000000000000000000001", "NodeID": "0000000000000000000000002",
+            "Listen": "0.0.0.0:2377", "Advertise": "127.0.0.1:2377", "SnapshotInterval": 1000}"#;
+        fs::write(dir.path().join(CONFIG_FILE), old).expect("written");
+        let offer = |pairs: &[(&str, u64)]| -> Result<Vec<(String, u64)>, ConfigError> {
+            let offers = pairs.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            NodeConfig::load(dir.path())?.offering(dir.path(), &offers)?;
+            Ok(NodeConfig::load(dir.path())?.generic_resources.into_iter().collect())
+        };
+        let of = |kind: &str, count| (kind.to_owned(), count);
+        assert_eq!(offer(&[]).expect("readable"), []);
+        assert_eq!(offer(&[("licence", 2)]).expect("valid"), [of("licence", 2)]);
+        let both = [of("licence", 3), of("port", 8)];
+        assert_eq!(offer(&[("port", 8), ("licence", 3)]).expect("valid"), both);
+        assert!(matches!(offer(&[("a b", 1), ("port", 0)]), Err(ConfigError::Offer { .. })));
+        assert_eq!(offer(&[]).expect("readable"), both);
+        assert_eq!(offer(&[("port", 0)]).expect("valid"), [of("licence", 3)]);
     }
 }

@@ -20,7 +20,7 @@ use crate::agent::resources;
 use crate::api;
 use crate::assembly::{AssemblyError, Parts, assemble};
 use crate::clock::{RandomIds, SystemClock};
-use crate::config::{self, ConfigError, NodeConfig};
+use crate::config::{self, ConfigError, NodeConfig, Offers};
 use crate::epoch;
 use crate::keys::{KeyError, KeyRing};
 use crate::logs::{self, LogStore};
@@ -110,12 +110,16 @@ pub enum Ended {
 }
 
 /// Runs the node in `dir` until `stop`. A node that had to stop because its disk failed or ran full
-/// is started again, for as long as it takes: nobody is on site.
+/// is started again, for as long as it takes: nobody is on site. `offers` are kept in its settings.
 ///
 /// # Errors
 /// See [`DaemonError`]. Tasks go on in any case.
-pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonError> {
-    let mut error = match live(dir, &stop).await {
+pub async fn run(
+    dir: &Path,
+    offers: &Offers,
+    stop: CancellationToken,
+) -> Result<Ended, DaemonError> {
+    let mut error = match live(dir, offers, &stop).await {
         Err(error @ (DaemonError::Fault { .. } | DaemonError::BornAgain)) => error,
         other => return other,
     };
@@ -127,7 +131,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonErr
                 return Ok(Ended::Stopped);
             }
         }
-        match live(dir, &stop).await {
+        match live(dir, offers, &stop).await {
             Ok(ended) => return Ok(ended),
             // It waits for a person.
             Err(error @ DaemonError::Open(OpenError::Superseded { .. })) => return Err(error),
@@ -137,7 +141,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> Result<Ended, DaemonErr
 }
 
 /// One life of the node in `dir`.
-async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError> {
+async fn live(dir: &Path, offers: &Offers, stop: &CancellationToken) -> Result<Ended, DaemonError> {
     let config = NodeConfig::load(dir)?;
     // Absolute: supervisors and sockets outlive the working directory.
     let dir = fs::canonicalize(dir).map_err(io_error(format!("use {}", dir.display())))?;
@@ -149,7 +153,7 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
         end_tasks(&dir).await;
     }
     let tasks = TaskGroup::new();
-    let ended = serve(&dir, config, identity, &tasks, stop).await;
+    let ended = serve(&dir, config, offers, identity, &tasks, stop).await;
     // A life that failed to start must not keep the port and the tables from the next one.
     for task in tasks.shutdown(SHUTDOWN).await {
         tracing::warn!(task, "did not end in time");
@@ -173,11 +177,12 @@ async fn live(dir: &Path, stop: &CancellationToken) -> Result<Ended, DaemonError
 async fn serve(
     dir: &Path,
     config: NodeConfig,
+    offers: &Offers,
     identity: Identity,
     tasks: &TaskGroup,
     stop: &CancellationToken,
 ) -> Result<Ended, DaemonError> {
-    let (node, mesh) = start(dir, config, identity, tasks).await?;
+    let (node, mesh) = start(dir, config, offers, identity, tasks).await?;
     let pid_file = dir.join(PID_FILE);
     let pid = std::process::id().to_string();
     fs::write(&pid_file, pid).map_err(io_error(format!("write {}", pid_file.display())))?;
@@ -218,6 +223,7 @@ fn reborn(core: &crate::core::Core) -> DaemonError {
 async fn start(
     dir: &Path,
     config: NodeConfig,
+    offers: &Offers,
     identity: Identity,
     tasks: &TaskGroup,
 ) -> Result<(Node, Mesh), DaemonError> {
@@ -225,6 +231,8 @@ async fn start(
     let peers = config::load_peers(dir)?;
     let (store, _quarantine) = quarantine::open(dir, !peers.is_empty(), &RealHome(dir))?;
     store.meta.claim(store::Identity { cluster: config.cluster_id, node: config.node_id })?;
+    // Only now is it sure that no other daemon runs here.
+    let config = config.offering(dir, offers)?;
     let keys = KeyRing::open(dir)?;
     let members = Arc::new(ReplicaMembers::default());
     let router = Arc::new(Router::default());
@@ -239,7 +247,7 @@ async fn start(
     let logs = LogStore::open(dir.join("logs"))?;
     let alone = peers.is_empty();
     let node = assemble(Parts {
-        description: resources::describe(config.labels.clone()),
+        description: resources::describe(config.labels.clone(), config.generic_resources.clone()),
         peers,
         runtimes: Registry::new([process_runtime(dir, &logs, &clock)]),
         config,

@@ -139,7 +139,7 @@ fn begin(
         joins: Some(NewNode {
             id: node_id,
             spec,
-            description: resources::describe(BTreeMap::new()),
+            description: resources::describe(BTreeMap::new(), BTreeMap::new()),
             addr: options.advertise.to_string(),
             token: None,
         }),
@@ -190,6 +190,7 @@ fn settle(
         labels: BTreeMap::new(),
         snapshot_interval: spec.snapshot_interval,
         bootstrap: None,
+        generic_resources: BTreeMap::new(),
     })
 }
 

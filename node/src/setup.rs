@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::agent::resources;
 use crate::claim::Claim;
 pub use crate::claim::{DAEMON_LOG, clear};
-use crate::config::{self, Bootstrap, ConfigError, NodeConfig};
+use crate::config::{self, Bootstrap, ConfigError, NodeConfig, Offers, validate_offer};
 use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::{self, KeyError, ManagerKeys};
 
@@ -49,6 +49,8 @@ pub struct InitOptions {
     pub availability: Availability,
     /// The cluster's settings.
     pub spec: ClusterSpec,
+    /// What it offers beside CPU and memory.
+    pub generic_resources: Offers,
 }
 
 /// A new node of an existing cluster.
@@ -66,6 +68,8 @@ pub struct JoinOptions {
     pub token: JoinToken,
     /// Managers to ask.
     pub managers: Vec<SocketAddr>,
+    /// What it offers beside CPU and memory.
+    pub generic_resources: Offers,
 }
 
 /// What became of it.
@@ -167,6 +171,7 @@ pub fn init(
     draw: &mut dyn FnMut() -> u128,
 ) -> Result<Prepared, SetupError> {
     options.spec.validate()?;
+    validate_offer(&options.generic_resources)?;
     let dir = Claim::take(&options.data_dir)?;
     check_port(options.listen)?;
     let (cluster_id, node_id) = (ClusterId::from_raw(draw()), NodeId::from_raw(draw()));
@@ -189,6 +194,7 @@ pub fn init(
             spec: options.spec.clone(),
             availability: options.availability,
         }),
+        generic_resources: options.generic_resources.clone(),
     };
     config.save(dir.path())?;
     dir.keep();
@@ -200,19 +206,21 @@ pub fn init(
 /// # Errors
 /// See [`SetupError`].
 pub async fn join(options: &JoinOptions, clock: Arc<dyn Clock>) -> Result<Prepared, SetupError> {
+    validate_offer(&options.generic_resources)?;
     let dir = Claim::take(&options.data_dir)?;
     check_port(options.listen)?;
     let key = NodeKey::generate()?;
+    let generic = options.generic_resources.clone();
     let request = JoinRequest {
         secret: options.token.secret(),
         certificate_request: key.request()?,
-        description: resources::describe(std::collections::BTreeMap::new()),
+        description: resources::describe(std::collections::BTreeMap::new(), generic.clone()),
         availability: options.availability,
         advertise: options.advertise.unwrap_or(options.listen),
         now: clock.now(),
     };
     let grant = ask(options, &request, clock).await?;
-    let prepared = furnish(dir.path(), key, grant, options.listen)?;
+    let prepared = furnish(dir.path(), key, grant, options.listen, generic)?;
     dir.keep();
     Ok(prepared)
 }
@@ -226,6 +234,7 @@ pub fn furnish(
     key: NodeKey,
     grant: JoinGrant,
     listen: SocketAddr,
+    generic_resources: Offers,
 ) -> Result<Prepared, SetupError> {
     let identity = Identity::new(key, grant.certificate, grant.ca_certificate)?;
     identity.save(dir)?;
@@ -242,6 +251,7 @@ pub fn furnish(
         labels: std::collections::BTreeMap::new(),
         snapshot_interval: grant.snapshot_interval,
         bootstrap: None,
+        generic_resources,
     };
     config.save(dir)?;
     Ok(Prepared {

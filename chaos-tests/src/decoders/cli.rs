@@ -38,6 +38,11 @@ pub(super) const TARGETS: &[Target] = &[
         || samples(&["app", "source=app,target=etc/app.conf,uid=1,gid=2,mode=0400"]),
     ),
     Target::new(
+        "cli.generic-resource",
+        |bytes| text(bytes, generic),
+        || samples(&["licence=2", "device/camera=1", "a.b-c_d=0"]),
+    ),
+    Target::new(
         "cli.moment",
         |bytes| text(bytes, moment),
         || {
@@ -100,6 +105,12 @@ fn key_value(text: &str) -> bool {
         & parse::key_value::filter(text).is_ok()
         & parse::key_value::env(text, own).is_ok()
         | parse::key_value::env_file(text, own).is_ok()
+}
+
+fn generic(text: &str) -> bool {
+    let (need, offer) = (parse::generic::need(text), parse::generic::offer(text));
+    assert!(need.is_err() || need == offer, "a need that nobody can offer: {text}");
+    offer.is_ok()
 }
 
 fn config_mount(text: &str) -> bool {

@@ -202,6 +202,7 @@ impl Cluster {
             advertise: Self::next_address(1),
             availability: Availability::Active,
             spec: ClusterSpec { snapshot_interval, ..ClusterSpec::default() },
+            generic_resources: Default::default(),
         };
         let prepared = setup::init(&options, &*self.world.clock, &mut || ids.draw())?;
         self.insert(1, prepared.node_id, dir);
@@ -219,7 +220,7 @@ impl Cluster {
         let key = NodeKey::generate()?;
         let grant = self.ask_to_join(role, &key, number).await?;
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let prepared = setup::furnish(&dir, key, grant, listen)?;
+        let prepared = setup::furnish(&dir, key, grant, listen, Default::default())?;
         ensure!(prepared.role == role, "asked to be a {role}, became a {}", prepared.role);
         self.insert(number, prepared.node_id, dir);
         self.boot(number).await?;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::exit::Failure;
 use crate::hosting::backend;
+use crate::parse::generic;
 
 /// Run the node of a data directory (what init and join start)
 ///
@@ -14,11 +15,15 @@ use crate::hosting::backend;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm daemon --data-dir /var/lib/swarm\n  \
+    swarm daemon --generic-resource licence=2     # what the node offers from now on\n  \
     SWARM_LOG=swarm_raft=debug,info swarm daemon")]
 pub(crate) struct Daemon {
     /// Leave the terminal's session first
     #[arg(long, hide = true)]
     new_session: bool,
+    /// Offer so much of something that tasks can ask for, from now on; 0 takes it away; may be repeated
+    #[arg(long = "generic-resource", value_name = "KIND=N", value_parser = generic::offer)]
+    generic_resources: Vec<(String, u64)>,
 }
 
 impl Daemon {
@@ -31,6 +36,7 @@ impl Daemon {
             // Fails when it leads a session already, which is as good.
             let _led = rustix::process::setsid();
         }
-        backend::run_daemon(data_dir).await
+        let offers = self.generic_resources.into_iter().collect();
+        backend::run_daemon(data_dir, &offers).await
     }
 }

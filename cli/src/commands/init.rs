@@ -34,7 +34,7 @@ pub(crate) struct Init {
     /// you, nor whether the other managers run, who are left out either way (`swarm recover` does)
     #[arg(long, conflicts_with_all = [
         "advertise_addr", "listen_addr", "availability", "cert_expiry", "task_history_limit",
-        "snapshot_interval",
+        "snapshot_interval", "generic_resources",
     ])]
     force_new_cluster: bool,
     /// Life of a node's certificate, at least 1h
@@ -77,6 +77,7 @@ impl Init {
                 cert_expiry_ms: duration::millis(self.cert_expiry),
                 ..ClusterSpec::default()
             },
+            generic_resources: self.node.generic_resources.iter().cloned().collect(),
         })?;
         if self.node.foreground {
             let announce = async |client: &Client| announce(client, &prepared).await;
@@ -94,7 +95,7 @@ impl Init {
         let report = backend::force(data_dir)?;
         if self.node.foreground {
             // Not as a new node's: whatever happens, the directory stays.
-            return backend::run_daemon(data_dir).await;
+            return backend::run_daemon(data_dir, &Default::default()).await;
         }
         let client = recover::start(data_dir).await?;
         let info = recover::leads(&client, &report, None).await?;

@@ -58,6 +58,7 @@ impl Join {
             availability: self.node.availability,
             token: self.token,
             managers,
+            generic_resources: self.node.generic_resources.iter().cloned().collect(),
         })
         .await?;
         if self.node.foreground {

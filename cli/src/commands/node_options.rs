@@ -4,6 +4,7 @@ use clap::Args;
 use swarm_model::node::Availability;
 
 use crate::parse::address::{self, LocalAddress};
+use crate::parse::generic;
 
 /// Where a new node listens, and whether it takes tasks.
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub(crate) struct NodeOptions {
     /// Whether this node takes tasks: active, pause or drain
     #[arg(long, value_name = "WORD", default_value = "active")]
     pub(crate) availability: Availability,
+    /// Offer so much of something that tasks can ask for, like licence=2; may be repeated
+    #[arg(long = "generic-resource", value_name = "KIND=N", value_parser = generic::offer)]
+    pub(crate) generic_resources: Vec<(String, u64)>,
     /// Stay in the foreground, as the node itself
     #[arg(long)]
     pub(crate) foreground: bool,

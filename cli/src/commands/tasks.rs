@@ -123,7 +123,13 @@ fn error_text(entry: &TaskEntry) -> String {
         }
         (Outlook::GivenUp, _) if error.is_empty() => entry.note.clone(),
         (Outlook::GivenUp, _) => format!("{error}; {}", entry.note),
-        (Outlook::Waits | Outlook::Open | Outlook::Done, _) => error,
+        (Outlook::Waits | Outlook::Open | Outlook::Done, _) if entry.task.eviction.is_none() => {
+            error
+        }
+        (Outlook::Waits | Outlook::Open | Outlook::Done, _) if error.is_empty() => {
+            entry.note.clone()
+        }
+        (Outlook::Waits | Outlook::Open | Outlook::Done, _) => format!("{error}; {}", entry.note),
     }
 }
 
@@ -216,5 +222,10 @@ mod tests {
         given_up.outlook = Outlook::GivenUp;
         given_up.note = "not restarted: condition none".to_owned();
         assert_eq!(error_text(&given_up), "exit code 3; not restarted: condition none");
+        let mut preempted = task(1, 1, 1, "Shutdown", "Shutdown");
+        preempted.task.eviction =
+            Some(swarm_model::task::Eviction::Preempted { by: preempted.task.id });
+        preempted.note = "made room for db.1, which is more important".to_owned();
+        assert_eq!(error_text(&preempted), preempted.note);
     }
 }

@@ -11,7 +11,7 @@ use swarm_net::ca::JoinToken;
 use swarm_node::api::types::RecoveryReport;
 use swarm_node::backup::Backup;
 use swarm_node::clock::{RandomIds, SystemClock};
-use swarm_node::config::ConfigError;
+use swarm_node::config::{ConfigError, Offers};
 use swarm_node::daemon;
 use swarm_node::logs::LogStore;
 use swarm_node::recover::{self, RecoverError};
@@ -141,12 +141,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// Why it could not start, or why it had to end.
-pub(crate) async fn run_daemon(data_dir: &Path) -> Result<(), Failure> {
+pub(crate) async fn run_daemon(data_dir: &Path, offers: &Offers) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("cannot watch signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let stop = CancellationToken::new();
-    let mut node = Box::pin(daemon::run(data_dir, stop.clone()));
+    let mut node = Box::pin(daemon::run(data_dir, offers, stop.clone()));
     let ended = tokio::select! {
         ended = &mut node => Some(ended),
         _ = terminate.recv() => None,

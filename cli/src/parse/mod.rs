@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod config_mount;
 pub(crate) mod duration;
+pub(crate) mod generic;
 pub(crate) mod key_value;
 pub(crate) mod moment;
 pub(crate) mod quantity;

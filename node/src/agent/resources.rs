@@ -7,14 +7,17 @@ use swarm_model::node::NodeDescription;
 use swarm_model::resources::Resources;
 use swarm_model::units::{Bytes, MilliCpu};
 
-/// Describes this machine.
-pub fn describe(labels: BTreeMap<String, String>) -> NodeDescription {
+/// Describes this machine, which is told to offer `generic` beside what it is seen to have.
+pub fn describe(
+    labels: BTreeMap<String, String>,
+    generic: BTreeMap<String, u64>,
+) -> NodeDescription {
     let uname = rustix::system::uname();
     NodeDescription {
         hostname: uname.nodename().to_string_lossy().into_owned(),
         os: std::env::consts::OS.to_owned(),
         arch: uname.machine().to_string_lossy().into_owned(),
-        resources: Resources::new(cpus(), memory()),
+        resources: Resources { cpu: cpus(), memory: memory(), generic },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
     }
@@ -61,8 +64,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_something_to_offer() {
-        let description = describe(BTreeMap::new());
+        let description = describe(BTreeMap::new(), BTreeMap::from([("licence".to_owned(), 2)]));
         assert!(description.resources.cpu.0 >= 1000);
         assert!(description.resources.memory.0 > 0);
+        assert_eq!(description.resources.generic("licence"), 2);
     }
 }

@@ -185,6 +185,14 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
         let rules: Vec<_> = constraints.iter().map(ToString::to_string).collect();
         return Some(format!("no node meets the constraints ({})", rules.join(", ")));
     }
+    let offered = |kind: &String| {
+        view.nodes.values().any(|node| node.description.resources.generic(kind) > 0)
+    };
+    if let Some(kind) = reserved.generic.keys().find(|kind| !offered(kind)) {
+        return Some(format!(
+            "no node offers {kind}: start one with `swarm daemon --generic-resource {kind}=N`"
+        ));
+    }
     let mut fitting = fitting.filter(|node| node.description.resources.covers(reserved)).peekable();
     if fitting.peek().is_none() {
         let (cpu, memory) = (reserved.cpu, reserved.memory);

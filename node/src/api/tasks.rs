@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::service::Service;
-use swarm_model::task::Task;
+use swarm_model::task::{Eviction, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
@@ -50,6 +50,13 @@ pub(super) fn end(task: &Task) -> String {
     }
 }
 
+/// For whom a task had to go, in words; empty when it had not.
+fn made_room(view: &View, task: &Task) -> String {
+    let Some(Eviction::Preempted { by }) = task.eviction else { return String::new() };
+    let by = view.tasks.get(&by).map_or_else(|| by.to_string(), |other| name(view, other));
+    format!("made room for {by}, which is more important")
+}
+
 fn entry(view: &View, shared: &Shared<'_>, now: Timestamp, task: &Task) -> TaskEntry {
     let service = view.services.get(&task.service);
     let node = task.node.and_then(|id| view.nodes.get(&id));
@@ -61,6 +68,7 @@ fn entry(view: &View, shared: &Shared<'_>, now: Timestamp, task: &Task) -> TaskE
         swarm_control::Outlook::Done => (Outlook::Done, String::new(), None),
         swarm_control::Outlook::GivenUp { reason } => (Outlook::GivenUp, reason, None),
     };
+    let note = if note.is_empty() { made_room(view, &task) } else { note };
     if matches!(outlook, Outlook::Done | Outlook::GivenUp) {
         // The state keeps Running: that is how a leader knows that nobody asked it to end.
         task.desired = DesiredState::Shutdown;

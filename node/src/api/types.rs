@@ -280,8 +280,8 @@ pub struct TaskEntry {
     /// What is still to come for it.
     #[serde(default)]
     pub outlook: Outlook,
-    /// The same in words: how the task before it ended, or why nothing follows; empty when there is
-    /// nothing to say.
+    /// The same in words: how the task before it ended, why nothing follows, or for whom it had to go;
+    /// empty when there is nothing to say.
     #[serde(default)]
     pub note: String,
     /// When it starts, while it waits for that.

@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::config_mount::{self, ConfigMount};
-use crate::parse::key_value;
+use crate::parse::{generic, key_value};
 
 /// What a task runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,6 +111,14 @@ pub(crate) struct Create {
             opposite. Weights go from 1 to 100 (50)"
     )]
     preferences: Vec<Preference>,
+    /// Set aside so much of what nodes offer, like licence=1; may be repeated
+    #[arg(
+        long = "generic-resource",
+        value_name = "KIND=N",
+        value_parser = generic::need,
+        help_heading = "Resources"
+    )]
+    generic_resources: Vec<(String, u64)>,
     #[command(flatten)]
     template: TemplateOptions,
     /// The program and its arguments, behind --
@@ -175,6 +183,7 @@ impl Create {
             stop_grace_ms: DEFAULT_STOP_GRACE_MS,
             force_update: 0,
         };
+        task_template.resources.reservations.generic.extend(self.generic_resources);
         self.template.apply(&mut task_template);
         Ok(ServiceSpec {
             name,
@@ -248,6 +257,7 @@ mod tests {
             "--name web --replicas 3 --runtime process --env A=1 -e B=2 -l x=y \
              --constraint node.role==worker --placement-pref spread=node.labels.zone \
              --reserve-cpu 0.5 --limit-memory 64m --restart-delay 5s --restart-condition on-failure \
+             --generic-resource licence=2 --generic-resource device/camera=1 \
              --priority 80 --placement-pref affinity=service:db:10 --placement-pref binpack \
              --stop-signal INT --stop-grace-period 1m --replicas-max-per-node 2 -u nobody -w /tmp \
              -- /bin/web --port 80",
@@ -267,6 +277,8 @@ mod tests {
         assert_eq!(template.placement.constraints.len(), 1);
         assert_eq!(template.placement.preferences.len(), 3);
         assert_eq!(spec.priority, Priority(80));
+        assert_eq!(template.resources.reservations.generic("licence"), 2);
+        assert_eq!(template.resources.reservations.generic("device/camera"), 1);
     }
 
     #[test]
@@ -282,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn a_service_cannot_be_near_itself() {
+        let spec =
+            spec("--name web --placement-pref affinity=service:web --runtime process -- /bin/web");
+        let error = spec.expect("parses").validate().expect_err("itself");
+        assert!(error.to_string().contains("its own tasks"), "{error}");
+    }
+
+    #[test]
     fn wrong_values_are_refused_by_the_parser() {
         for options in [
             "--runtime process",
@@ -294,7 +314,11 @@ mod tests {
             "--runtime process --name -x- -- x",
             "--runtime process --priority 101 -- x",
             "--runtime process --placement-pref affinity=service:db:0 -- x",
+            "--runtime process --placement-pref affinity=service:db:101 -- x",
+            "--runtime process --placement-pref packed -- x",
             "--runtime process --constraint node.labels.cores>many -- x",
+            "--runtime process --generic-resource licence=0 -- x",
+            "--runtime process --generic-resource licence -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

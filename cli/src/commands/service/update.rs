@@ -244,6 +244,34 @@ mod tests {
     }
 
     #[test]
+    fn placement_is_changed_part_by_part() {
+        let spec = changed(&[
+            "--generic-resource-add",
+            "licence=2",
+            "--generic-resource-add",
+            "port=1",
+            "--placement-pref-add",
+            "binpack",
+            "--placement-pref-add",
+            "anti-affinity=service:db:20",
+            "--constraint-add",
+            "node.labels.cores>=4",
+            "--priority",
+            "70",
+        ])
+        .expect("is valid");
+        let generic = &spec.task_template.resources.reservations.generic;
+        assert_eq!(generic.values().copied().collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(spec.task_template.placement.preferences.len(), 2);
+        assert_eq!(spec.task_template.placement.constraints.len(), 2);
+        assert_eq!(spec.priority, Priority(70));
+        let back = changed(&["--generic-resource-rm", "licence"]).expect("a warning at most");
+        assert_eq!(back, old());
+        let failure = changed(&["--placement-pref-add", "affinity=service:web"]);
+        assert_eq!(failure.expect_err("itself").exit, crate::exit::Exit::Usage);
+    }
+
+    #[test]
     fn args_keep_the_program_and_a_command_replaces_it() {
         let spec = changed(&["--args", "-p 81 'a b'"]).expect("is valid");
         assert_eq!(process(&spec).command, ["/bin/web", "-p", "81", "a b"]);

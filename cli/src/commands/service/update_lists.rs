@@ -10,6 +10,7 @@ use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::config_mount::{self, ConfigMount};
+use crate::parse::generic;
 
 /// What is added to and removed from lists and maps; removing comes first.
 #[derive(Debug, Clone, Default, Args)]
@@ -54,6 +55,12 @@ pub(super) struct UpdateLists {
     /// Remove a placement preference; may be repeated
     #[arg(long, value_name = "PREFERENCE", help_heading = "Placement")]
     placement_pref_rm: Vec<Preference>,
+    /// Set aside so much of what nodes offer, instead of what was set of that kind; may be repeated
+    #[arg(long, value_name = "KIND=N", value_parser = generic::need, help_heading = "Resources")]
+    generic_resource_add: Vec<(String, u64)>,
+    /// Set nothing of a kind aside any more; may be repeated
+    #[arg(long, value_name = "KIND", help_heading = "Resources")]
+    generic_resource_rm: Vec<String>,
 }
 
 /// Removes, then adds what is not there yet; the order of the rest stays.
@@ -75,6 +82,13 @@ impl UpdateLists {
         for warning in self.labels.apply(&mut spec.labels) {
             output::warning(&warning);
         }
+        let generic = &mut spec.task_template.resources.reservations.generic;
+        for kind in &self.generic_resource_rm {
+            if generic.remove(kind).is_none() {
+                output::warning(&format!("generic resource {kind} was not set"));
+            }
+        }
+        generic.extend(self.generic_resource_add);
         let placement = &mut spec.task_template.placement;
         change(&mut placement.constraints, self.constraint_add, &self.constraint_rm);
         change(&mut placement.preferences, self.placement_pref_add, &self.placement_pref_rm);

@@ -1,0 +1,52 @@
+//! `KIND=N`: so much of a resource that is only counted.
+
+use std::collections::BTreeMap;
+
+use swarm_model::resources::Resources;
+
+/// Reads `KIND=N` of what a task needs: one at least.
+///
+/// # Errors
+/// Says what is wrong and how it looks.
+pub(crate) fn need(text: &str) -> Result<(String, u64), String> {
+    let (kind, count) = pair(text)?;
+    let generic = BTreeMap::from([(kind.clone(), count)]);
+    let needs = Resources { generic, ..Resources::default() };
+    needs.validate("generic resource").map_err(|error| error.to_string())?;
+    Ok((kind, count))
+}
+
+/// Reads `KIND=N` of what a node offers; 0 takes the kind away.
+///
+/// # Errors
+/// Says what is wrong and how it looks.
+pub(crate) fn offer(text: &str) -> Result<(String, u64), String> {
+    let (kind, count) = pair(text)?;
+    need(&format!("{kind}=1"))?;
+    Ok((kind, count))
+}
+
+fn pair(text: &str) -> Result<(String, u64), String> {
+    let (kind, count) = text.split_once('=').unwrap_or((text, ""));
+    let count = count.parse().map_err(|_not_a_number| {
+        format!("\"{text}\" is not KIND=N with a whole number: write it like licence=2")
+    })?;
+    Ok((kind.to_owned(), count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_counted_and_a_need_is_never_of_nothing() {
+        assert_eq!(need("licence=2"), Ok(("licence".to_owned(), 2)));
+        assert_eq!(need("device/camera=1"), Ok(("device/camera".to_owned(), 1)));
+        assert_eq!(offer("licence=0"), Ok(("licence".to_owned(), 0)));
+        assert!(need("licence=0").is_err_and(|error| error.contains("above 0")));
+        for text in ["", "licence", "licence=", "licence=-1", "licence=1.5", "=2", "a b=1", "ü=1"]
+        {
+            assert!(need(text).is_err() && offer(text).is_err(), "{text}");
+        }
+    }
+}
