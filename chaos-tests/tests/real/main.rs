@@ -10,6 +10,8 @@ mod bad_programs;
 mod bad_requests;
 mod bad_tokens;
 mod commands;
+
+mod documents;
 mod doubles;
 mod hostile_peer;
 mod joining;

@@ -1,0 +1,69 @@
+//! The documents' commands, run as they are written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use swarm_chaos::real::{Block, processes};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// For all commands of one page, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// All lines of the page's blocks of commands.
+fn commands(page: &str) -> String {
+    let mut runs = false;
+    let mut script = String::new();
+    for line in page.lines() {
+        match (line, runs) {
+            ("```console", _) => runs = true,
+            (line, true) if line.starts_with("```") => runs = false,
+            (line, true) => script.extend([line, "\n"]),
+            (_, false) => {}
+        }
+    }
+    script
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_placement_shows_what_happens() -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/placement.md");
+    let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+    let block = Block::take();
+    let mut script = commands(&page);
+    script = script.replace("/tmp/placement", &scratch.path().to_string_lossy());
+    for number in 0..3 {
+        let own = block.ip(number)?.to_string();
+        script = script.replace(&format!("127.0.0.{}", number + 1), &own);
+    }
+    let swarm = swarm_chaos::real::swarm()?;
+    let folder = swarm.parent().context("a program is in a folder")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let run = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = timeout(PATIENCE, run).await;
+    let left = processes::kill_all(scratch.path());
+    let output = ended.context("the page takes too long")??;
+    left?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(output.status.success(), "{}: {said}", output.status);
+    for expected in [
+        r#"{"device/camera":1,"licence":2}"#,
+        "insufficient licence, needs 1",
+        "exit 2: a need is never of nothing",
+        "made room for vital.1, which is more important",
+        "; its place went to vital.1",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
