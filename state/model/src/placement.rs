@@ -89,6 +89,12 @@ pub enum ParsePlacementError {
     /// Nothing to compare with.
     #[error("constraint \"{0}\" has no value")]
     NoValue(String),
+    /// More parentheses than the two around a list.
+    #[error("constraint \"{0}\" has parentheses in its list: write 'KEY in A,B' or 'KEY in (A,B)'")]
+    Parentheses(String),
+    /// It may end with a weight or with a part of an address.
+    #[error("\"{0}\" may end with a weight or with an address: write ADDRESS/128:WEIGHT")]
+    Ambiguous(String),
     /// Not a known strategy.
     #[error(
         "\"{0}\" is not a placement preference: write spread=node.labels.KEY, binpack, \
@@ -164,15 +170,16 @@ impl Comparison {
         }
     }
 
-    fn holds(self, actual: &str, value: &str) -> bool {
-        let numbers = |holds: fn(&f64, &f64) -> bool| match (actual.parse(), value.parse()) {
-            (Ok(actual), Ok(value)) => holds(&actual, &value),
-            (Err(_), _) | (_, Err(_)) => false,
+    fn holds(self, attribute: &NodeAttribute, actual: &str, value: &str) -> bool {
+        let number = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
+        let numbers = |holds: fn(&f64, &f64) -> bool| {
+            number(actual).zip(number(value)).is_some_and(|(actual, value)| holds(&actual, &value))
         };
+        let same = |value: &str| is_same(attribute, actual, value);
         match self {
-            Self::Equal => is_same(actual, value),
-            Self::NotEqual => !is_same(actual, value),
-            Self::In => value.split(',').any(|one| is_same(actual, one.trim())),
+            Self::Equal => same(value),
+            Self::NotEqual => !same(value),
+            Self::In => value.split(',').any(|one| same(one.trim())),
             Self::Greater => numbers(f64::gt),
             Self::Less => numbers(f64::lt),
             Self::AtLeast => numbers(f64::ge),
@@ -183,25 +190,35 @@ impl Comparison {
 
 /// Whether a node's value is the one that was written: without regard to case, like Docker does, and
 /// an address may be compared with a network.
-fn is_same(actual: &str, value: &str) -> bool {
-    actual.eq_ignore_ascii_case(value) || is_within(actual, value).unwrap_or(false)
+fn is_same(attribute: &NodeAttribute, actual: &str, value: &str) -> bool {
+    let within = || {
+        let unbracketed = actual.trim_start_matches('[').trim_end_matches(']');
+        let address = unbracketed.parse().ok();
+        network(attribute, value).zip(address).is_some_and(|(network, it)| is_within(it, network))
+    };
+    actual.eq_ignore_ascii_case(value) || within()
 }
 
-/// Whether `address` lies within `network`, written `10.0.0.0/8`; `None` when they are no such things.
-fn is_within(address: &str, network: &str) -> Option<bool> {
-    let (base, bits) = network.split_once('/')?;
-    let bits: u32 = bits.parse().ok()?;
-    let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
-    match (unbracketed.parse().ok()?, base.parse().ok()?) {
-        (IpAddr::V4(address), IpAddr::V4(base)) if bits <= 32 => {
+/// What `value` is as a network, written `10.0.0.0/8`, with which `attribute` can be compared.
+fn network(attribute: &NodeAttribute, value: &str) -> Option<(IpAddr, u32)> {
+    let (base, bits) = value.split_once('/')?;
+    let (base, bits): (IpAddr, u32) = (base.parse().ok()?, bits.parse().ok()?);
+    let most = if base.is_ipv4() { 32 } else { 128 };
+    (*attribute == NodeAttribute::Ip && bits <= most).then_some((base, bits))
+}
+
+/// Whether the first so many bits of both are the same.
+fn is_within(address: IpAddr, (base, bits): (IpAddr, u32)) -> bool {
+    match (address, base) {
+        (IpAddr::V4(address), IpAddr::V4(base)) => {
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            Some(address.to_bits() & mask == base.to_bits() & mask)
+            address.to_bits() & mask == base.to_bits() & mask
         }
-        (IpAddr::V6(address), IpAddr::V6(base)) if bits <= 128 => {
+        (IpAddr::V6(address), IpAddr::V6(base)) => {
             let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            Some(address.to_bits() & mask == base.to_bits() & mask)
+            address.to_bits() & mask == base.to_bits() & mask
         }
-        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => None,
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 
@@ -218,7 +235,7 @@ pub struct Constraint {
 }
 
 impl Constraint {
-    /// Whether the former format has no such operator.
+    /// Whether who reads the former format has no such operator, or takes it for another one.
     fn is_new_word(&self) -> bool {
         match self.comparison {
             Comparison::Equal | Comparison::NotEqual => false,
@@ -233,7 +250,7 @@ impl Constraint {
     /// Whether `node` meets the rule.
     pub fn allows(&self, node: &Node) -> bool {
         match self.attribute.of(node) {
-            Some(actual) => self.comparison.holds(&actual, &self.value),
+            Some(actual) => self.comparison.holds(&self.attribute, &actual, &self.value),
             None => self.comparison == Comparison::NotEqual,
         }
     }
@@ -263,7 +280,12 @@ impl FromStr for Constraint {
             Comparison::Equal | Comparison::NotEqual => value.to_owned(),
             Comparison::In => {
                 let list = value.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
-                let list = list.unwrap_or(value).split(',').map(str::trim);
+                let list = list.unwrap_or(value);
+                // One pair is taken off each time that this is read: nothing may be left of it.
+                if list.contains(['(', ')']) {
+                    return Err(ParsePlacementError::Parentheses(text.to_owned()));
+                }
+                let list = list.split(',').map(str::trim);
                 list.filter(|one| !one.is_empty()).collect::<Vec<_>>().join(",")
             }
             Comparison::Greater | Comparison::Less | Comparison::AtLeast | Comparison::AtMost => {
@@ -331,14 +353,7 @@ impl Affinity {
     }
 
     fn parse(text: &str, sign: i16) -> Result<Self, ParsePlacementError> {
-        let (target, weight) = match text.rsplit_once(':') {
-            Some((target, weight)) if weight.parse::<i64>().is_ok() => {
-                let weight = weight.parse::<i16>().ok();
-                let weight = weight.filter(|weight| (1..=WEIGHT_MAX).contains(weight));
-                (target, weight.ok_or_else(|| ParsePlacementError::Weight(text.to_owned()))?)
-            }
-            Some(_) | None => (text, WEIGHT_DEFAULT),
-        };
+        let (target, weight) = split_weight(text)?;
         let to = match target.trim().strip_prefix("service:") {
             Some(name) => {
                 let named = |_bad| ParsePlacementError::NoService(text.to_owned());
@@ -348,6 +363,37 @@ impl Affinity {
         };
         Ok(Self { to, weight: sign * weight })
     }
+}
+
+/// What stands before the last colon, and the weight after it.
+fn split_weight(text: &str) -> Result<(&str, i16), ParsePlacementError> {
+    let address = last_address(text).unwrap_or_default();
+    if address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) {
+        return Err(ParsePlacementError::Ambiguous(text.to_owned()));
+    }
+    let Some((target, weight)) = text.rsplit_once(':') else { return Ok((text, WEIGHT_DEFAULT)) };
+    let like_a_weight = |c: char| c.is_ascii_digit() || c.is_whitespace() || "+-".contains(c);
+    if network(&NodeAttribute::Ip, &address).is_some() || !weight.starts_with(like_a_weight) {
+        let colon = address.contains(':') && network(&NodeAttribute::Ip, &address).is_none();
+        return match colon {
+            true => Err(ParsePlacementError::Ambiguous(text.to_owned())),
+            false => Ok((text, WEIGHT_DEFAULT)),
+        };
+    }
+    let weight = weight.parse::<i16>().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+    let weight = weight.ok_or_else(|| ParsePlacementError::Weight(text.to_owned()))?;
+    let rest = last_address(target).filter(|rest| rest.contains(':'));
+    match rest.filter(|rest| network(&NodeAttribute::Ip, rest).is_none()) {
+        Some(_) => Err(ParsePlacementError::Ambiguous(text.to_owned())),
+        None => Ok((target, weight)),
+    }
+}
+
+/// The only address, or the last one, that a rule compares with: a weight may seem a part of it.
+fn last_address(rule: &str) -> Option<String> {
+    let rule: Constraint = rule.parse().ok()?;
+    let address = rule.value.rsplit(',').next()?.to_owned();
+    (rule.attribute == NodeAttribute::Ip).then_some(address)
 }
 
 impl fmt::Display for Affinity {
