@@ -238,7 +238,9 @@ impl Constraint {
     /// Whether who reads the former format has no such operator, or takes it for another one.
     fn is_new_word(&self) -> bool {
         match self.comparison {
-            Comparison::Equal | Comparison::NotEqual => false,
+            Comparison::Equal | Comparison::NotEqual => {
+                network(&self.attribute, &self.value).is_some()
+            }
             Comparison::In
             | Comparison::Greater
             | Comparison::Less

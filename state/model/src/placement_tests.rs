@@ -137,8 +137,13 @@ fn a_list_in_more_than_one_pair_of_parentheses_is_refused() {
 }
 
 #[test]
-fn networks_are_of_addresses_only() {
+fn networks_are_new_words_and_of_addresses_only() {
     let constraint = |text: &str| text.parse::<Constraint>().expect(text);
+    assert!(constraint("node.ip==10.0.0.0/8").is_new_word());
+    assert!(constraint("node.ip!=fe80::/10").is_new_word());
+    assert!(!constraint("node.ip==10.0.0.1").is_new_word());
+    assert!(!constraint("node.ip==10.0.0.0/99").is_new_word());
+    assert!(!constraint("node.labels.net==10.0.0.0/8").is_new_word());
     let mut node = node();
     node.spec.labels.insert("net".to_owned(), "10.1.2.3".to_owned());
     assert!(!constraint("node.labels.net==10.0.0.0/8").allows(&node));
