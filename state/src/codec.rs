@@ -23,7 +23,9 @@ pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// A newer program wrote it, or nobody did.
-    #[error("format version {found} is not known here (this program reads {known})")]
+    #[error(
+        "format version {found} is not known here (this program reads {known} and the one before)"
+    )]
     UnknownFormat {
         /// The version byte.
         found: u8,

@@ -100,8 +100,8 @@ impl Resources {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
             if name.is_empty() || kind.len() > GENERIC_NAME_MAX || !name.chars().all(plain) {
                 let reason = format!(
-                    "\"{kind}\" is not a generic resource: letters, digits, '.', '-' and '_', at \
-                     most {GENERIC_NAME_MAX} bytes"
+                    "\"{kind}\" is not a generic resource: letters, digits, '.', '-' and '_', for a \
+                     device behind device/, at most {GENERIC_NAME_MAX} bytes"
                 );
                 return Err(SpecError::new(field, reason));
             }
