@@ -109,8 +109,9 @@ fn key_value(text: &str) -> bool {
 
 fn generic(text: &str) -> bool {
     let (need, offer) = (parse::generic::need(text), parse::generic::offer(text));
+    let device = parse::generic::device(text).is_ok();
     assert!(need.is_err() || need == offer, "a need that nobody can offer: {text}");
-    offer.is_ok()
+    device || offer.is_ok()
 }
 
 fn config_mount(text: &str) -> bool {

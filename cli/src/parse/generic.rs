@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use swarm_model::resources::Resources;
+use swarm_model::resources::{DEVICE_PREFIX, Resources};
 
 /// Reads `KIND=N` of what a task needs: one at least.
 ///
@@ -14,6 +14,15 @@ pub(crate) fn need(text: &str) -> Result<(String, u64), String> {
     let needs = Resources { generic, ..Resources::default() };
     needs.validate("generic resource").map_err(|error| error.to_string())?;
     Ok((kind, count))
+}
+
+/// Reads `CLASS` or `CLASS=N`: one device of a class, or so many.
+///
+/// # Errors
+/// Says what is wrong and how it looks.
+pub(crate) fn device(text: &str) -> Result<(String, u64), String> {
+    let count = if text.contains('=') { "" } else { "=1" };
+    need(&format!("{DEVICE_PREFIX}{text}{count}"))
 }
 
 /// Reads `KIND=N` of what a node offers; 0 takes the kind away.
@@ -42,6 +51,9 @@ mod tests {
     fn kinds_are_counted_and_a_need_is_never_of_nothing() {
         assert_eq!(need("licence=2"), Ok(("licence".to_owned(), 2)));
         assert_eq!(need("device/camera=1"), Ok(("device/camera".to_owned(), 1)));
+        assert_eq!(device("camera"), Ok(("device/camera".to_owned(), 1)));
+        assert_eq!(device("camera=2"), Ok(("device/camera".to_owned(), 2)));
+        assert!(device("").is_err() && device("camera=0").is_err());
         assert_eq!(offer("licence=0"), Ok(("licence".to_owned(), 0)));
         assert!(need("licence=0").is_err_and(|error| error.contains("above 0")));
         for text in ["", "licence", "licence=", "licence=-1", "licence=1.5", "=2", "a b=1", "ü=1"]

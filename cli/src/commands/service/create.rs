@@ -119,6 +119,14 @@ pub(crate) struct Create {
         help_heading = "Resources"
     )]
     generic_resources: Vec<(String, u64)>,
+    /// Set aside a device of a class, or N of them; may be repeated
+    #[arg(
+        long = "device-class",
+        value_name = "CLASS[=N]",
+        value_parser = generic::device,
+        help_heading = "Resources"
+    )]
+    device_classes: Vec<(String, u64)>,
     #[command(flatten)]
     template: TemplateOptions,
     /// The program and its arguments, behind --
@@ -183,7 +191,13 @@ impl Create {
             stop_grace_ms: DEFAULT_STOP_GRACE_MS,
             force_update: 0,
         };
-        task_template.resources.reservations.generic.extend(self.generic_resources);
+        let generic = &mut task_template.resources.reservations.generic;
+        for (kind, count) in self.generic_resources.into_iter().chain(self.device_classes) {
+            if generic.insert(kind.clone(), count).is_some() {
+                let message = format!("{kind} is asked for twice: say once how many");
+                return Err(Failure::usage(message));
+            }
+        }
         self.template.apply(&mut task_template);
         Ok(ServiceSpec {
             name,
@@ -279,6 +293,17 @@ mod tests {
         assert_eq!(spec.priority, Priority(80));
         assert_eq!(template.resources.reservations.generic("licence"), 2);
         assert_eq!(template.resources.reservations.generic("device/camera"), 1);
+    }
+
+    #[test]
+    fn a_kind_of_resource_is_asked_for_once() {
+        let asked = |options: &str| spec(&format!("{options} --runtime process -- /bin/web"));
+        let two = asked("--device-class camera=2 --generic-resource licence=1").expect("is valid");
+        assert_eq!(two.task_template.resources.reservations.generic("device/camera"), 2);
+        let twice = "--device-class camera --generic-resource device/camera=2";
+        for options in [twice, "--generic-resource licence=1 --generic-resource licence=2"] {
+            assert!(asked(options).is_err(), "{options}");
+        }
     }
 
     #[test]
