@@ -12,6 +12,8 @@ use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 
+use crate::scheduler::Fate;
+
 /// The most changes of one plan; the rest follows in the next round.
 pub const CHANGES_MAX: usize = 1000;
 
@@ -20,6 +22,8 @@ pub const CHANGES_MAX: usize = 1000;
 pub(crate) struct Draft {
     changes: Vec<Change>,
     touched: BTreeSet<TaskId>,
+    /// Tasks that this plan asks to end.
+    ending: BTreeSet<TaskId>,
     /// Tasks that this plan gives up.
     orphaned: BTreeSet<TaskId>,
     wake_at: Option<Timestamp>,
@@ -30,6 +34,11 @@ impl Draft {
     /// Whether nothing more fits.
     pub(crate) fn is_full(&self) -> bool {
         self.changes.len() >= CHANGES_MAX
+    }
+
+    /// How many changes more.
+    pub(crate) fn changes_left(&self) -> usize {
+        CHANGES_MAX.saturating_sub(self.changes.len())
     }
 
     /// Leaves `service` to the next round, which follows at once.
@@ -46,7 +55,9 @@ impl Draft {
     pub(crate) fn desire(&mut self, task: &Task, desired: DesiredState) {
         if task.desired < desired {
             let change = Change::SetDesired { task: task.id, version: task.meta.version, desired };
-            self.change_task(task, change);
+            if self.change_task(task, change) && desired >= DesiredState::Shutdown {
+                self.ending.insert(task.id);
+            }
         }
     }
 
@@ -61,29 +72,29 @@ impl Draft {
     /// Gives `task` its node.
     pub(crate) fn assign(&mut self, task: &Task, node: NodeId) {
         let change = Change::Assign { task: task.id, version: task.meta.version, node };
-        self.change_task(task, change);
+        let _once = self.change_task(task, change);
     }
 
     /// Says why `task` waits.
     pub(crate) fn explain(&mut self, task: &Task, reason: &str) {
         let (task_id, version) = (task.id, task.meta.version);
         let reason = reason.to_owned();
-        self.change_task(task, Change::Explain { task: task_id, version, reason });
+        let _once = self.change_task(task, Change::Explain { task: task_id, version, reason });
     }
 
     /// Ends `task`, gracefully, to make room for `by`.
     pub(crate) fn preempt(&mut self, task: &Task, by: TaskId) {
         let (task_id, version) = (task.id, task.meta.version);
-        self.change_task(task, Change::Preempt { task: task_id, version, by });
+        if self.change_task(task, Change::Preempt { task: task_id, version, by }) {
+            self.ending.insert(task_id);
+        }
     }
 
     /// Gives `task` up.
     pub(crate) fn orphan(&mut self, task: &Task, reason: &str) {
         let (task_id, version) = (task.id, task.meta.version);
         let reason = reason.to_owned();
-        let untouched = !self.has_touched(task);
-        self.change_task(task, Change::Orphan { task: task_id, version, reason });
-        if untouched && self.has_touched(task) {
+        if self.change_task(task, Change::Orphan { task: task_id, version, reason }) {
             self.orphaned.insert(task_id);
         }
     }
@@ -96,7 +107,7 @@ impl Draft {
     /// Forgets `task`.
     pub(crate) fn remove(&mut self, task: &Task) {
         let change = Change::RemoveTask { task: task.id, version: task.meta.version };
-        self.change_task(task, change);
+        let _once = self.change_task(task, change);
     }
 
     /// Creates a task.
@@ -123,16 +134,27 @@ impl Draft {
         self.touched.contains(&task.id)
     }
 
-    fn change_task(&mut self, task: &Task, change: Change) {
+    /// What this plan does to `task` so far.
+    pub(crate) fn fate(&self, task: &Task) -> Fate {
+        match (self.has_touched(task), self.ending.contains(&task.id)) {
+            (_, true) => Fate::Ending,
+            (true, false) => Fate::Settled,
+            (false, false) => Fate::Open,
+        }
+    }
+
+    /// Whether that change is part of the plan.
+    fn change_task(&mut self, task: &Task, change: Change) -> bool {
         if self.has_touched(task) {
-            return;
+            return false;
         }
         if self.is_full() {
             self.leave(task.service);
-        } else {
-            self.touched.insert(task.id);
-            self.changes.push(change);
+            return false;
         }
+        self.touched.insert(task.id);
+        self.changes.push(change);
+        true
     }
 
     /// The plan.

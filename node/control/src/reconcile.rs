@@ -75,12 +75,14 @@ fn importance(service: &Service) -> impl Ord + use<> {
 }
 
 impl<'a> Placing<'a> {
-    /// Places what is needed, by importance; of equals the oldest waiting task first, then new
-    /// tasks; reasons come last.
+    /// Places what is needed, by importance; of equals the oldest waiting task first, then those
+    /// that were displaced (they would take the room that others make, who then made more), then
+    /// new tasks; reasons come last.
     fn place(&mut self, needs: Needs<'a>, ids: &mut dyn IdSource) {
         let Needs { mut waiting, mut new } = needs;
-        waiting
-            .sort_by_key(|(task, need)| (importance(need.service), task.meta.created_at, task.id));
+        waiting.sort_by_key(|(task, need)| {
+            (importance(need.service), task.restart.displaced, task.meta.created_at, task.id)
+        });
         new.sort_by_key(|(_, need)| (need.voluntary, importance(need.service)));
         let (mut waiting, mut new) = (waiting.into_iter().peekable(), new.into_iter().peekable());
         let mut unplaced = Vec::new();
@@ -162,12 +164,13 @@ impl<'a> Placing<'a> {
     /// Ends less important tasks so that `task` fits, if that helps.
     fn preempt(&mut self, task: &'a Task, need: &Need<'a>) {
         let draft = &self.draft;
-        let spared = |task: &Task| draft.has_touched(task);
-        let full = draft.is_full();
-        match self.scheduler.make_room(task, need.service, &need.wish, &spared) {
+        let fate = |task: &Task| draft.fate(task);
+        let left = draft.changes_left();
+        match self.scheduler.make_room(task, need.service, &need.wish, &fate) {
             Room::None => {}
             Room::Later => self.draft.wake(self.scheduler.now().after(LATER)),
-            Room::Made(_) if full => self.draft.leave(need.service.id),
+            // Half of them would help nobody.
+            Room::Made(victims) if victims.len() > left => self.draft.leave(need.service.id),
             Room::Made(victims) => {
                 victims.into_iter().for_each(|victim| self.draft.preempt(victim, task.id));
             }

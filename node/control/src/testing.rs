@@ -267,6 +267,11 @@ impl Cluster {
         plan
     }
 
+    /// What a round would decide, of everything.
+    pub(crate) fn plan(&mut self) -> Plan {
+        reconcile(self.machine.view(), &Scope::everything(), self.now, &mut self.ids)
+    }
+
     /// Another node leads, whose clock says `now`.
     pub(crate) fn lead_anew(&mut self, now: Timestamp) {
         self.later.clear();
@@ -290,11 +295,16 @@ impl Cluster {
 
     /// All agents do one thing for each of their tasks; whether any did.
     pub(crate) fn agents(&mut self) -> bool {
+        self.agents_where(&|_| true)
+    }
+
+    /// The same, of those tasks alone for which `will` says so.
+    pub(crate) fn agents_where(&mut self, will: &dyn Fn(&Task) -> bool) -> bool {
         let view = self.view();
         let mut seen = Vec::new();
         for (id, node) in &view.nodes {
             if node.status.reachability == Reachability::Ready {
-                seen.extend(view.tasks_on(*id).filter_map(|task| {
+                seen.extend(view.tasks_on(*id).filter(|task| will(task)).filter_map(|task| {
                     let next = behave(task)?;
                     Some((task.id, next))
                 }));

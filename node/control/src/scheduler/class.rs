@@ -98,7 +98,7 @@ pub(super) struct Class<'a> {
     sampled: bool,
     /// Picks of the whole round when the last one was made here.
     seen: usize,
-    /// Why nothing fits; known once that is so, and it stays so for the round.
+    /// Why nothing fits; known once that is so, and it stays so until room is given back.
     refusal: Option<Rc<str>>,
     /// The same at the end of the round.
     last_refusal: Option<Rc<str>>,
@@ -276,6 +276,19 @@ impl<'a> Class<'a> {
         self.shares[at].staying += 1;
         self.seen += 1;
         nodes.at(at).node.id
+    }
+
+    /// Takes the place at `at`, which was kept for a task, past the tree.
+    pub(super) fn take_held(&mut self, nodes: &mut NodeSet<'_>, at: usize) -> NodeId {
+        self.tree = None;
+        self.take(nodes, at)
+    }
+
+    /// Forgets what was found out about nodes: one of them has more room than before.
+    pub(super) fn look_anew(&mut self) {
+        self.tree = None;
+        self.refusal = None;
+        self.yields_nowhere = false;
     }
 
     /// Why no node will do.

@@ -253,6 +253,7 @@ fn would_end(view: &View, hostname: &str, tasks: &[&Task]) -> String {
 /// Why a task waits although room is made for it.
 pub(super) fn room_is_made(hostname: &str, ending: usize) -> String {
     match ending {
+        0 => format!("waits for what is about to end on {hostname}"),
         1 => format!("waits for a task of lower priority to end on {hostname}"),
         many => format!("waits for {many} tasks of lower priority to end on {hostname}"),
     }

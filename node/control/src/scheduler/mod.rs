@@ -5,6 +5,7 @@
 //! Nodes are looked at when the first task needs one.
 
 mod class;
+mod coming;
 pub(crate) mod explain;
 mod filter;
 mod node_info;
@@ -22,6 +23,7 @@ use swarm_model::units::Timestamp;
 
 use crate::facts::Facts;
 use class::Class;
+pub(crate) use coming::Fate;
 use node_info::NodeSet;
 use preempt::Preemption;
 pub(crate) use preempt::Room;
@@ -85,29 +87,32 @@ impl<'a> Scheduler<'a> {
             let fits = preempt::fits_by_itself(nodes, class, task, at);
             if fits && wish.only.is_none_or(|node| node == nodes.at(at).node.id) {
                 nodes.release(task.id);
-                return Ok(class.take(nodes, at));
+                return Ok(class.take_held(nodes, at));
             }
         }
         let placed = self.place(service, wish)?;
-        if let Some(nodes) = &mut self.nodes {
+        if let Some(nodes) = &mut self.nodes
+            && nodes.held_for(task.id).is_some()
+        {
             nodes.release(task.id);
+            self.classes.values_mut().for_each(Class::look_anew);
         }
         Ok(placed)
     }
 
     /// Finds tasks of lower priority whose end would make room for `task`, which waits and found no
-    /// place. `spared` are not to be ended.
+    /// place. `fate` is what the plan does to others.
     pub(crate) fn make_room(
         &mut self,
         task: &Task,
         service: &'a Service,
         wish: &Wish,
-        spared: &dyn Fn(&Task) -> bool,
+        fate: &dyn Fn(&Task) -> Fate,
     ) -> Room<'a> {
         let facts = self.facts;
         let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
         let Some(class) = self.classes.get_mut(&service.id) else { return Room::None };
-        self.preemption.make_room(facts, nodes, class, task, wish.only, spared)
+        self.preemption.make_room(facts, nodes, class, task, wish.only, fate)
     }
 
     /// Why `task`, which found no place, waits, all placements of the round considered.

@@ -1,18 +1,20 @@
 //! What each node offers, what is taken of it, and what is known of it in the words of a service.
 //!
-//! Counts only: a task takes its reservation from the moment it has the node until it has ended, and
-//! room that is being made for one task is nobody else's. Lives for one round.
+//! Counts only: a task takes its reservation from the moment it has the node until it has ended,
+//! and room that is kept for one task is nobody else's. Lives for one round.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use swarm_model::id::{NodeId, TaskId};
+use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::node::Node;
 use swarm_model::placement::{Constraint, NodeAttribute};
 use swarm_model::resources::Resources;
 use swarm_model::task::Task;
 use swarm_model::units::{Bytes, MilliCpu};
 use swarm_model::view::{NodeUsage, View};
+
+use super::coming::{self, Fate};
 
 /// One node and what is taken of it.
 #[derive(Debug, Clone, Copy)]
@@ -43,14 +45,24 @@ impl NodeInfo<'_> {
     }
 }
 
-/// Room on a node that is kept for one task, beyond what those hold that make room for it.
+/// Room on a node that is kept for one task.
 #[derive(Debug, Clone)]
 struct Hold {
     by: TaskId,
-    at: usize,
-    room: Resources,
-    /// Tasks that have to end first.
+    service: ServiceId,
+    needs: Resources,
+    /// Tasks that end for it; none when what ends anyway is enough.
     ending: usize,
+}
+
+/// What is kept on one node.
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    holds: Vec<Hold>,
+    /// What all of them need.
+    needs: Resources,
+    /// What comes free of itself.
+    comes: Resources,
 }
 
 /// Whether each node meets one constraint, as far as somebody asked.
@@ -76,7 +88,9 @@ pub(crate) struct NodeSet<'a> {
     infos: Vec<NodeInfo<'a>>,
     /// Generic resources that this round's picks took.
     generic: BTreeMap<usize, Resources>,
-    holds: Vec<Hold>,
+    kept: BTreeMap<usize, Kept>,
+    /// Where room is kept for whom.
+    held: BTreeMap<TaskId, usize>,
     /// Every pick of the round.
     picks: Vec<usize>,
     verdicts: Vec<Verdicts<'a>>,
@@ -106,7 +120,8 @@ impl<'a> NodeSet<'a> {
             ids: view.nodes.keys().copied().collect(),
             infos: view.nodes.iter().map(info).collect(),
             generic: BTreeMap::new(),
-            holds: Vec::new(),
+            kept: BTreeMap::new(),
+            held: BTreeMap::new(),
             picks: Vec::new(),
             verdicts: Vec::new(),
             values: Vec::new(),
@@ -120,11 +135,11 @@ impl<'a> NodeSet<'a> {
     fn find_holds(&mut self, view: &View) {
         let mut pairs = view.making_room.iter().peekable();
         while let Some((by, first)) = pairs.next() {
-            let mut on: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+            let mut on: BTreeMap<usize, usize> = BTreeMap::new();
             let mut note = |victim: &TaskId| {
                 let task = view.tasks.get(victim)?;
                 let at = self.position(task.node?).filter(|at| self.infos[*at].open)?;
-                on.entry(at).or_default().push(task);
+                *on.entry(at).or_default() += 1;
                 Some(())
             };
             note(first);
@@ -135,29 +150,69 @@ impl<'a> NodeSet<'a> {
                 continue;
             };
             // Several, when the first node came back after room was made on a second one.
-            if let Some((at, ending)) = on.into_iter().min_by_key(|(_, ending)| ending.len()) {
-                self.hold(at, waiting, &ending);
+            if let Some((at, ending)) = on.into_iter().min_by_key(|(_, ending)| *ending) {
+                let comes = match self.kept.get(&at) {
+                    Some(kept) => kept.comes.clone(),
+                    None => coming::total(view, self.infos[at].node.id, &|_| Fate::Open),
+                };
+                self.hold(at, waiting, ending, comes);
             }
         }
     }
 
-    /// Keeps room for `task` on the node at `at`, where the tasks `ending` make it.
-    pub(crate) fn hold(&mut self, at: usize, task: &Task, ending: &[&Task]) {
-        let mut room = task.template.resources.reservations.clone();
-        for task in ending {
-            room.subtract(&task.template.resources.reservations);
-        }
-        self.holds.push(Hold { by: task.id, at, room, ending: ending.len() });
+    /// Keeps room for `task` on the node at `at`, where `ending` tasks end for it and `comes` comes
+    /// free in all.
+    pub(crate) fn hold(&mut self, at: usize, task: &Task, ending: usize, comes: Resources) {
+        let needs = task.template.resources.reservations.clone();
+        let kept = self.kept.entry(at).or_default();
+        kept.needs.add(&needs);
+        kept.comes = comes;
+        kept.holds.push(Hold { by: task.id, service: task.service, needs, ending });
+        self.held.insert(task.id, at);
     }
 
-    /// Where room is being made for `task`, and how many tasks have to end for it.
+    /// Where room is kept for `task`, and how many tasks end for it.
     pub(crate) fn held_for(&self, task: TaskId) -> Option<(usize, usize)> {
-        self.holds.iter().find(|hold| hold.by == task).map(|hold| (hold.at, hold.ending))
+        let at = *self.held.get(&task)?;
+        let hold = self.kept.get(&at)?.holds.iter().find(|hold| hold.by == task)?;
+        Some((at, hold.ending))
+    }
+
+    /// Tasks of `service` for which room is kept at `at`.
+    pub(crate) fn held_by(&self, at: usize, service: ServiceId) -> u32 {
+        let holds = self.kept.get(&at).map_or(&[][..], |kept| &kept.holds);
+        let count = holds.iter().filter(|hold| hold.service == service).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Gives back what is kept for `task`, for itself or because it went elsewhere.
     pub(crate) fn release(&mut self, task: TaskId) {
-        self.holds.retain(|hold| hold.by != task);
+        let Some(at) = self.held.remove(&task) else { return };
+        let Some(kept) = self.kept.get_mut(&at) else { return };
+        for hold in kept.holds.extract_if(.., |hold| hold.by == task) {
+            kept.needs.subtract(&hold.needs);
+        }
+        if kept.holds.is_empty() {
+            self.kept.remove(&at);
+        }
+    }
+
+    /// What is short at `at` for one more task that needs `needs`, once `comes` has come free and all
+    /// others have what is kept for them; nothing when it will fit.
+    pub(crate) fn lacks(&self, at: usize, needs: &Resources, comes: &Resources) -> Resources {
+        let mut short = self.used(at, needs).plus(needs);
+        if let Some(kept) = self.kept.get(&at) {
+            short.add(&kept.needs);
+        }
+        short.generic.retain(|kind, _| needs.generic.contains_key(kind));
+        let mut short = short.minus(comes).minus(&self.infos[at].node.description.resources);
+        if needs.cpu.0 == 0 {
+            short.cpu.0 = 0;
+        }
+        if needs.memory.0 == 0 {
+            short.memory.0 = 0;
+        }
+        short
     }
 
     /// What can still be reserved at `at`; of generic resources only those in `needs`.
@@ -183,28 +238,42 @@ impl<'a> NodeSet<'a> {
         by: Option<TaskId>,
     ) -> Resources {
         let info = &self.infos[at];
-        let (cpu, memory) = (info.offered_cpu.0, info.offered_memory.0);
+        let mut used = self.used(at, needs);
+        if let Some(task) = gone {
+            used.subtract(&task.template.resources.reservations);
+        }
+        // Taken now, or taken once what ends has ended and all have what is kept for them.
+        let later = self.kept.get(&at).map(|kept| {
+            let own = kept.holds.iter().find(|hold| Some(hold.by) == by);
+            let mut later = used.clone().plus(&kept.needs);
+            if let Some(hold) = own {
+                later.subtract(&hold.needs);
+            }
+            later.minus(&kept.comes)
+        });
+        let later = later.unwrap_or_default();
+        let mut free = Resources::new(
+            MilliCpu(info.offered_cpu.0.saturating_sub(used.cpu.max(later.cpu).0)),
+            Bytes(info.offered_memory.0.saturating_sub(used.memory.max(later.memory).0)),
+        );
+        for kind in needs.generic.keys() {
+            let offered = info.node.description.resources.generic(kind);
+            let used = used.generic(kind).max(later.generic(kind));
+            free.generic.insert(kind.clone(), offered.saturating_sub(used));
+        }
+        free
+    }
+
+    /// What is taken at `at`; of generic resources only those in `needs`.
+    fn used(&self, at: usize, needs: &Resources) -> Resources {
+        let info = &self.infos[at];
         let mut used = Resources::new(info.cpu, info.memory);
         for kind in needs.generic.keys() {
             let taken = info.usage.map_or(0, |usage| usage.reserved.generic(kind));
             let picked = self.generic.get(&at).map_or(0, |picked| picked.generic(kind));
             used.generic.insert(kind.clone(), taken.saturating_add(picked));
         }
-        if let Some(task) = gone {
-            used.subtract(&task.template.resources.reservations);
-        }
-        for hold in self.holds.iter().filter(|hold| hold.at == at && Some(hold.by) != by) {
-            used.add(&hold.room);
-        }
-        let mut free = Resources::new(
-            MilliCpu(cpu.saturating_sub(used.cpu.0)),
-            Bytes(memory.saturating_sub(used.memory.0)),
-        );
-        for kind in needs.generic.keys() {
-            let offered = info.node.description.resources.generic(kind);
-            free.generic.insert(kind.clone(), offered.saturating_sub(used.generic(kind)));
-        }
-        free
+        used
     }
 
     /// Takes `reservation` of the node at `at`.

@@ -1,9 +1,11 @@
 //! Which tasks of lower priority end so that one of higher priority fits.
 //!
 //! Only when no node fits, never for a task that itself stands for one that was ended so (no
-//! cascades), and never more tasks than needed. What is freed is kept for the task it is for.
+//! cascades), and never more tasks than needed: what ends anyway is waited for. What comes free is
+//! kept for the task it is for.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use swarm_model::id::NodeId;
 use swarm_model::resources::Resources;
@@ -11,6 +13,7 @@ use swarm_model::service::Priority;
 use swarm_model::task::Task;
 
 use super::class::Class;
+use super::coming::{self, Fate};
 use super::filter;
 use super::node_info::NodeSet;
 use crate::facts::Facts;
@@ -22,7 +25,7 @@ const EXAMINED_MAX: usize = 50_000;
 /// What came of looking for room.
 #[derive(Debug)]
 pub(crate) enum Room<'a> {
-    /// There is none to be made, or it is being made already.
+    /// There is none to be made, or it comes without that.
     None,
     /// Too many others asked before, in this round.
     Later,
@@ -41,8 +44,17 @@ pub(super) struct Preemption {
 /// How much the end of some tasks on one node would hurt: the least is chosen.
 type Harm = (Priority, u32, usize, usize);
 
+/// Who asks for room.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'t> {
+    /// The task, which waits; `None` for one more task of a service.
+    pub(super) task: Option<&'t Task>,
+    /// What the plan does to others.
+    pub(super) fate: &'t dyn Fn(&Task) -> Fate,
+}
+
 impl Preemption {
-    /// Chooses the tasks to end for `task`, and keeps what they free for it.
+    /// Chooses the tasks to end for `task`, if any have to, and keeps what they free for it.
     pub(super) fn make_room<'a>(
         &mut self,
         facts: Facts<'a>,
@@ -50,13 +62,24 @@ impl Preemption {
         class: &mut Class<'a>,
         task: &Task,
         only: Option<NodeId>,
-        spared: &dyn Fn(&Task) -> bool,
+        fate: &dyn Fn(&Task) -> Fate,
     ) -> Room<'a> {
         let priority = class.service.spec.priority;
         let services = || facts.view.services.values().map(|service| service.spec.priority).min();
         let lowest = *self.lowest.get_or_insert_with(|| services().unwrap_or(priority));
-        let waits = nodes.held_for(task.id).is_some();
-        if priority <= lowest || task.restart.displaced || waits || class.yields_nowhere {
+        if priority <= lowest || task.restart.displaced {
+            return Room::None;
+        }
+        let asker = Asker { task: Some(task), fate };
+        if let Some((at, ending)) = nodes.held_for(task.id) {
+            nodes.release(task.id);
+            let comes = coming(facts, nodes, class, at, asker);
+            if is_nothing(&nodes.lacks(at, reservation(class), &comes)) {
+                nodes.hold(at, task, ending, comes);
+                return Room::None;
+            }
+            // Not all that was to end for it did: the search begins anew, with what does end.
+        } else if class.yields_nowhere {
             return Room::None;
         }
         let places = match only {
@@ -65,23 +88,28 @@ impl Preemption {
         };
         let mut best: Option<(Harm, Vec<&'a Task>)> = None;
         for at in places {
-            if filter::check_held(&class.candidate(nodes, at)).is_err() || !class.may_use(nodes, at)
-            {
+            if !may_make_room(facts, nodes, class, at, asker) {
                 continue;
             }
             if self.examined == EXAMINED_MAX {
-                return best.map_or(Room::Later, |(harm, tasks)| made(nodes, harm, task, tasks));
+                return match best {
+                    Some((harm, tasks)) => made(facts, nodes, class, harm, tasks, asker),
+                    None => Room::Later,
+                };
             }
             self.examined += 1;
-            if let Some(tasks) = victims(facts, nodes, class, at, spared) {
+            if let Some(tasks) = victims(facts, nodes, class, at, asker) {
                 let harm = harm(facts, &tasks, at);
                 if best.as_ref().is_none_or(|(least, _)| harm < *least) {
                     best = Some((harm, tasks));
                 }
             }
+            if best.as_ref().is_some_and(|(_, tasks)| tasks.is_empty()) {
+                break;
+            }
         }
         match best {
-            Some((harm, tasks)) => made(nodes, harm, task, tasks),
+            Some((harm, tasks)) => made(facts, nodes, class, harm, tasks, asker),
             None => {
                 class.yields_nowhere = only.is_none();
                 Room::None
@@ -90,10 +118,80 @@ impl Preemption {
     }
 }
 
-fn made<'a>(nodes: &mut NodeSet<'a>, harm: Harm, task: &Task, tasks: Vec<&'a Task>) -> Room<'a> {
+/// Keeps room on the best node.
+fn made<'a>(
+    facts: Facts<'a>,
+    nodes: &mut NodeSet<'a>,
+    class: &Class<'a>,
+    harm: Harm,
+    tasks: Vec<&'a Task>,
+    asker: Asker<'_>,
+) -> Room<'a> {
     let (_, _, _, at) = harm;
-    nodes.hold(at, task, &tasks);
-    Room::Made(tasks)
+    let Some(task) = asker.task else { return Room::None };
+    let mut comes = coming(facts, nodes, class, at, asker);
+    for victim in &tasks {
+        comes.add(&victim.template.resources.reservations);
+    }
+    nodes.hold(at, task, tasks.len(), comes);
+    if tasks.is_empty() { Room::None } else { Room::Made(tasks) }
+}
+
+/// What a task of `class` reserves.
+fn reservation<'a>(class: &Class<'a>) -> &'a Resources {
+    &class.service.template.resources.reservations
+}
+
+fn is_nothing(resources: &Resources) -> bool {
+    *resources == Resources::default()
+}
+
+/// What comes free at `at` of itself: for who asks also a task of its own slot, however long that
+/// takes to end.
+fn coming(
+    facts: Facts<'_>,
+    nodes: &NodeSet<'_>,
+    class: &Class<'_>,
+    at: usize,
+    asker: Asker<'_>,
+) -> Resources {
+    let node = nodes.at(at).node.id;
+    let mut comes = coming::total(facts.view, node, asker.fate);
+    let own = |before: &&Arc<Task>| {
+        let ends = coming::ends(before, asker.fate) && !coming::ends_soon(before, asker.fate);
+        before.node == Some(node) && ends
+    };
+    let slot = asker.task.map(|task| task.slot);
+    let slot = slot.into_iter().flat_map(|slot| facts.view.tasks_in(class.service.id, slot));
+    for before in slot.filter(own) {
+        comes.add(&before.template.resources.reservations);
+    }
+    comes
+}
+
+/// Whether room may be made at `at`, whatever has to end for it.
+fn may_make_room<'a>(
+    facts: Facts<'a>,
+    nodes: &mut NodeSet<'a>,
+    class: &Class<'a>,
+    at: usize,
+    asker: Asker<'_>,
+) -> bool {
+    let node = nodes.at(at).node;
+    if !class.may_use(nodes, at) {
+        return false;
+    }
+    let mut place = class.candidate(nodes, at);
+    place.held = place.held.saturating_add(nodes.held_by(at, class.service.id));
+    if filter::check_held(&place).is_ok() {
+        return true;
+    }
+    // Those that end are as good as gone.
+    let own = |task: &&Arc<Task>| task.service == class.service.id;
+    let ending = facts.view.tasks_on(node.id).filter(own);
+    let ending = ending.filter(|task| coming::ends(task, asker.fate)).count();
+    place.held = place.held.saturating_sub(u32::try_from(ending).unwrap_or(u32::MAX));
+    filter::check_held(&place).is_ok()
 }
 
 /// Whether `task` fits at `at`, where room is kept for it, without what still ends there.
@@ -112,57 +210,61 @@ fn priority_of(facts: Facts<'_>, task: &Task) -> Priority {
     facts.view.services.get(&task.service).map_or(Priority::default(), |it| it.spec.priority)
 }
 
-/// The tasks to end on the node at `at`, the least important and youngest ones, no more than needed;
-/// `None` when even all of them would not do.
+/// The tasks to end on the node at `at`, the least important and youngest ones, no more than needed:
+/// none when what ends anyway is enough, `None` when even all of them would not do.
 fn victims<'a>(
     facts: Facts<'a>,
     nodes: &NodeSet<'a>,
     class: &Class<'a>,
     at: usize,
-    spared: &dyn Fn(&Task) -> bool,
+    asker: Asker<'_>,
 ) -> Option<Vec<&'a Task>> {
-    let needs = &class.service.template.resources.reservations;
+    let comes = coming(facts, nodes, class, at, asker);
+    let short = nodes.lacks(at, reservation(class), &comes);
+    if is_nothing(&short) {
+        return Some(Vec::new());
+    }
     let node = nodes.at(at).node.id;
     let below = |task: &&'a Task| {
-        let priority = priority_of(facts, task);
-        task.is_active() && priority < class.service.spec.priority && !spared(task)
+        let lesser = priority_of(facts, task) < class.service.spec.priority;
+        task.is_active() && task.holds_node() && lesser && (asker.fate)(task) == Fate::Open
     };
     let mut lower: Vec<&Task> =
         facts.view.tasks_on(node).map(AsRef::as_ref).filter(below).collect();
     lower.sort_by_key(|task| (priority_of(facts, task), Reverse(task.meta.created_at), task.id));
-    let mut free = nodes.free(at, needs);
+    let mut freed = Resources::default();
     let mut chosen = Vec::new();
     for task in lower {
-        if free.covers(needs) {
+        if freed.covers(&short) {
             break;
         }
-        if helps(&task.template.resources.reservations, needs, &free) {
-            free.add(&task.template.resources.reservations);
+        if helps(&task.template.resources.reservations, &short, &freed) {
+            freed.add(&task.template.resources.reservations);
             chosen.push(task);
         }
     }
-    if !free.covers(needs) || chosen.is_empty() {
+    if !freed.covers(&short) {
         return None;
     }
     // The most important one that turns out not to be needed goes on first.
     for at in (0..chosen.len()).rev() {
-        let without = free.clone().minus(&chosen[at].template.resources.reservations);
-        if without.covers(needs) {
-            free = without;
+        let without = freed.clone().minus(&chosen[at].template.resources.reservations);
+        if without.covers(&short) {
+            freed = without;
             chosen.remove(at);
         }
     }
     Some(chosen)
 }
 
-/// Whether `freed` is of what is short.
-fn helps(freed: &Resources, needs: &Resources, free: &Resources) -> bool {
-    freed.cpu.0 > 0 && free.cpu < needs.cpu
-        || freed.memory.0 > 0 && free.memory < needs.memory
-        || needs
+/// Whether `more` is of what is still short.
+fn helps(more: &Resources, short: &Resources, freed: &Resources) -> bool {
+    more.cpu.0 > 0 && freed.cpu < short.cpu
+        || more.memory.0 > 0 && freed.memory < short.memory
+        || short
             .generic
             .iter()
-            .any(|(kind, count)| freed.generic(kind) > 0 && free.generic(kind) < *count)
+            .any(|(kind, count)| more.generic(kind) > 0 && freed.generic(kind) < *count)
 }
 
 fn harm(facts: Facts<'_>, tasks: &[&Task], at: usize) -> Harm {
@@ -178,14 +280,14 @@ pub(super) fn outlook<'a>(
     nodes: &mut NodeSet<'a>,
     class: &Class<'a>,
 ) -> Option<(usize, Vec<&'a Task>)> {
+    let asker = Asker { task: None, fate: &|_| Fate::Open };
     let found = (0..nodes.len()).filter_map(|at| {
-        let open = filter::check_held(&class.candidate(nodes, at)).is_ok();
-        if !open || !class.may_use(nodes, at) {
+        if !may_make_room(facts, nodes, class, at, asker) {
             return None;
         }
-        let tasks = victims(facts, nodes, class, at, &|_| false)?;
+        let tasks = victims(facts, nodes, class, at, asker)?;
         Some((harm(facts, &tasks, at), at, tasks))
     });
     let (_, at, tasks) = found.min_by_key(|(harm, _, _)| *harm)?;
-    Some((at, tasks))
+    Some((at, tasks)).filter(|(_, tasks)| !tasks.is_empty())
 }

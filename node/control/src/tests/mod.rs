@@ -10,5 +10,6 @@ mod preempting;
 mod preferring;
 mod property;
 mod restarting;
+mod room;
 mod scaling;
 mod updating;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use swarm_model::command::Op;
 use swarm_model::id::{NodeId, ServiceId, TaskId};
-use swarm_model::node::{Availability, Reachability};
+use swarm_model::node::{Availability, Node, Reachability};
 use swarm_model::plan::{Change, Plan};
 use swarm_model::resources::Resources;
 use swarm_model::service::{Priority, ServiceSpec};
-use swarm_model::task::Task;
+use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::view::View;
 
@@ -184,6 +184,8 @@ fn a_displaced_task_that_found_a_place_may_end_others_once_it_loses_that() {
 struct Crowd {
     cluster: Cluster,
     created: usize,
+    /// Slots whose task was ended to make room and which had no place since.
+    displaced: BTreeSet<(ServiceId, Slot)>,
 }
 
 impl Crowd {
@@ -194,7 +196,7 @@ impl Crowd {
             services.get(at).copied()
         };
         let few = |chance: &mut Chance, most| u32::try_from(chance.below(most)).expect("small");
-        match chance.below(11) {
+        match chance.below(20) {
             0..3 if services.len() < 6 => {
                 self.created += 1;
                 let priority = u8::try_from(chance.below(5) * 20).expect("small");
@@ -213,6 +215,7 @@ impl Crowd {
             3 | 4 => {
                 if let Some(id) = any(chance) {
                     self.cluster.scale(id, few(chance, 7));
+                    self.displaced.retain(|(service, _)| *service != id);
                 }
             }
             5 => {
@@ -229,7 +232,13 @@ impl Crowd {
                         if pause { Availability::Pause } else { Availability::Active };
                 });
             }
-            7 | 8 => drop(self.cluster.agents()),
+            7 | 8 => drop(self.cluster.agents_where(&|task| task.is_active())),
+            10 | 11 => self.one_ends(chance),
+            12..15 => {
+                if let Some(id) = any(chance) {
+                    self.update(id);
+                }
+            }
             9 => {
                 let nodes = self.cluster.nodes.clone();
                 let at = usize::try_from(chance.below(nodes.len() as u64)).expect("small");
@@ -240,10 +249,49 @@ impl Crowd {
         }
     }
 
+    /// One of the tasks that were asked to end does.
+    fn one_ends(&mut self, chance: &mut Chance) {
+        let view = self.cluster.view();
+        let ending = view.tasks.values().filter(|task| task.holds_node() && !task.is_active());
+        let ending: Vec<TaskId> = ending.map(|task| task.id).collect();
+        if !ending.is_empty() {
+            let at = usize::try_from(chance.below(ending.len() as u64)).expect("small");
+            self.cluster.agents_where(&|task| task.id == ending[at]);
+        }
+    }
+
+    /// A new template; what waits for a place starts clean.
+    fn update(&mut self, id: ServiceId) {
+        for task in self.cluster.active(id).into_iter().filter(|task| task.node.is_none()) {
+            self.displaced.remove(&(id, task.slot));
+        }
+        self.cluster.update(id, |spec| spec.task_template.force_update += 1);
+    }
+
+    /// What was ended to make room ends nothing itself before it had a place.
+    fn check_cascades(&mut self, before: &View, plan: &Plan) {
+        let slot = |task: &TaskId| (before.tasks[task].service, before.tasks[task].slot);
+        for change in &plan.changes {
+            match change {
+                Change::Preempt { task, by, .. } => {
+                    assert!(!self.displaced.contains(&slot(by)), "{change:?}: a cascade");
+                    self.displaced.insert(slot(task));
+                }
+                Change::Assign { task, .. } => drop(self.displaced.remove(&slot(task))),
+                Change::CreateTask(new) if new.node.is_some() => {
+                    self.displaced.remove(&(new.service, new.slot));
+                }
+                _other => {}
+            }
+        }
+    }
+
     fn round(&mut self) {
         let before = self.cluster.view().clone();
         let plan = self.cluster.round();
         check_victims(&before, &plan);
+        check_needed(&before, self.cluster.view(), &plan);
+        self.check_cascades(&before, &plan);
         check_held(&before, self.cluster.view());
     }
 }
@@ -268,6 +316,9 @@ fn check_victims(view: &View, plan: &Plan) {
     let mut shared: Vec<NodeId> = Vec::new();
     let kept = view.making_room.iter().filter_map(|(_, victim)| view.tasks[victim].node);
     shared.extend(kept);
+    // What ends anyway, by this plan too, is waited for by somebody.
+    let ending = view.tasks.values().filter(|task| task.holds_node() && !task.is_active());
+    shared.extend(ending.filter_map(|task| task.node));
     for change in &plan.changes {
         match change {
             Change::Preempt { task, by, .. } => {
@@ -276,6 +327,7 @@ fn check_victims(view: &View, plan: &Plan) {
             }
             Change::Assign { node, .. } => shared.push(*node),
             Change::CreateTask(new) => shared.extend(new.node),
+            Change::SetDesired { task, .. } => shared.extend(view.tasks[task].node),
             _other => {}
         }
     }
@@ -303,6 +355,39 @@ fn check_victims(view: &View, plan: &Plan) {
                 free.add(&task.template.resources.reservations);
             }
             assert!(!free.covers(needs), "{spared:#?} need not end for {by:#?}");
+        }
+    }
+}
+
+/// Nobody makes room who would fit once all has ended that ends anyway, and all others have what
+/// they wait for.
+fn check_needed(before: &View, after: &View, plan: &Plan) {
+    let by = plan.changes.iter().filter_map(|change| match change {
+        Change::Preempt { by, .. } => Some(*by),
+        _other => None,
+    });
+    for by in by.collect::<BTreeSet<_>>() {
+        let task = &before.tasks[&by];
+        let needs = &task.template.resources.reservations;
+        let rules = &task.template.placement.constraints;
+        let open = |node: &&std::sync::Arc<Node>| {
+            node.takes_tasks() && rules.iter().all(|rule| rule.allows(node))
+        };
+        for node in before.nodes.values().filter(open) {
+            let mut comes = offer();
+            let stays = |task: &&std::sync::Arc<Task>| {
+                let before = before.tasks.get(&task.id);
+                task.holds_node() && before.is_none_or(|before| before.is_active())
+            };
+            let staying = after.tasks_on(node.id).filter(stays);
+            let before_it = after.waiting.iter().filter(|other| {
+                let first = priority(after, **other) >= priority(after, by);
+                **other != by && (first || after.makers_of_room(**other).next().is_some())
+            });
+            for other in staying.chain(before_it.map(|id| &after.tasks[id])) {
+                comes.subtract(&other.template.resources.reservations);
+            }
+            assert!(!comes.covers(needs), "{task:#?} would fit on {node:#?}");
         }
     }
 }
@@ -345,7 +430,7 @@ proptest! {
     #[test]
     fn priorities_hold_in_any_crowd_and_it_comes_to_rest(seed: u64) {
         let mut chance = Chance(seed);
-        let mut crowd = Crowd { cluster: Cluster::new(3), created: 0 };
+        let mut crowd = Crowd { cluster: Cluster::new(3), created: 0, displaced: BTreeSet::new() };
         for _ in 0..chance.below(50) {
             crowd.step(&mut chance);
         }

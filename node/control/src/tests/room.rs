@@ -1,0 +1,181 @@
+//! Room that is made for one task is made once: what ends anyway is waited for.
+
+use std::collections::BTreeSet;
+
+use swarm_model::command::Op;
+use swarm_model::id::{ServiceId, TaskId};
+use swarm_model::plan::{Change, Plan};
+use swarm_model::service::{Priority, ServiceSpec};
+use swarm_model::task::Task;
+use swarm_model::task_state::ObservedState;
+
+use crate::testing::{Cluster, OFFERED_MEMORY, spec, template};
+
+/// A service of `replicas` tasks that reserve `quarters` of a node's memory.
+fn service(name: &str, priority: u8, replicas: u32, quarters: u64) -> ServiceSpec {
+    let mut template = template("ok");
+    template.resources.reservations.memory.0 = OFFERED_MEMORY.0 / 4 * quarters;
+    let mut spec = spec(name, Some(replicas), template);
+    spec.priority = Priority(priority);
+    spec
+}
+
+/// The tasks that a plan ends to make room.
+fn ended(plan: &Plan) -> Vec<TaskId> {
+    let ended = plan.changes.iter().filter_map(|change| match change {
+        Change::Preempt { task, .. } => Some(*task),
+        _other => None,
+    });
+    ended.collect()
+}
+
+/// Settles and counts the tasks of `service` that were ended to make room, ever.
+fn displaced(cluster: &mut Cluster, service: ServiceId) -> usize {
+    let mut displaced = BTreeSet::new();
+    for _ in 0..200 {
+        displaced.extend(ended(&cluster.round()));
+        cluster.agents_where(&|task| task.is_active());
+        displaced.extend(ended(&cluster.round()));
+        cluster.agents();
+    }
+    cluster.settle();
+    let of = |id: &&TaskId| {
+        let task = cluster.view().tasks.get(*id);
+        task.is_none_or(|task| task.service == service)
+    };
+    displaced.iter().filter(of).count()
+}
+
+#[test]
+fn a_task_that_takes_the_room_of_its_sister_leaves_her_its_own() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(service("batch", 10, 4, 1));
+    cluster.settle();
+    let web = cluster.create(service("web", 80, 2, 1));
+    cluster.round();
+    let victims = ended(&cluster.round());
+    assert_eq!(victims.len(), 2);
+    // She waits longer, or as long and comes first by her id, but for the task that ends later.
+    let first = cluster.view().waiting.iter().next().copied().expect("two wait");
+    let is_hers = |victim: &&TaskId| {
+        cluster.view().tasks[*victim].makes_room_for().is_some_and(|by| by != first)
+    };
+    let victim = *victims.iter().find(is_hers).expect("one each");
+    cluster.report(victim, ObservedState::Shutdown);
+    assert_eq!(ended(&cluster.round()), [], "the other one is still ending");
+    assert_eq!(ended(&cluster.round()), []);
+    cluster.settle();
+    assert_eq!(cluster.running(web).len(), 2);
+}
+
+#[test]
+fn room_whose_task_is_replaced_goes_to_its_successor() {
+    let mut cluster = Cluster::new(1);
+    let batch = cluster.create(service("batch", 10, 4, 1));
+    cluster.settle();
+    let web = cluster.create(service("web", 80, 1, 2));
+    cluster.round();
+    assert_eq!(ended(&cluster.round()).len(), 2);
+    cluster.update(web, |spec| spec.task_template.force_update += 1);
+    for _ in 0..3 {
+        assert_eq!(ended(&cluster.round()), [], "two are ending");
+    }
+    cluster.settle();
+    assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (1, 2));
+}
+
+#[test]
+fn an_update_of_important_tasks_ends_no_others() {
+    for grace_ms in [10_000, 600_000] {
+        let mut cluster = Cluster::new(1);
+        let low = cluster.create(service("low", 10, 2, 1));
+        let mut hi = service("hi", 80, 2, 1);
+        hi.task_template.stop_grace_ms = grace_ms;
+        hi.task_template.placement.max_replicas_per_node = 2;
+        let hi = cluster.create(hi);
+        cluster.settle();
+        cluster.update(hi, |spec| spec.task_template.force_update += 1);
+        assert_eq!(displaced(&mut cluster, low), 0);
+        assert_eq!((cluster.running(hi).len(), cluster.running(low).len()), (2, 2));
+    }
+}
+
+#[test]
+fn room_that_comes_free_anyway_is_waited_for() {
+    let mut cluster = Cluster::new(1);
+    let low = cluster.create(service("low", 10, 2, 1));
+    let mid = cluster.create(service("mid", 50, 2, 1));
+    cluster.settle();
+    cluster.scale(low, 0);
+    cluster.round();
+    let hi = cluster.create(service("hi", 90, 1, 2));
+    cluster.round();
+    assert_eq!(ended(&cluster.round()), []);
+    cluster.now = cluster.now.after(std::time::Duration::from_secs(6));
+    cluster.round();
+    let waits = cluster.active(hi)[0].status.error.clone();
+    assert!(waits.contains("to end on n0"), "{waits}");
+    cluster.settle();
+    assert_eq!((cluster.running(hi).len(), cluster.running(mid).len()), (1, 2));
+}
+
+#[test]
+fn what_the_same_plan_ends_makes_room_as_well() {
+    let mut cluster = Cluster::new(1);
+    let low = cluster.create(service("low", 10, 2, 1));
+    let mid = cluster.create(service("mid", 50, 2, 1));
+    cluster.settle();
+    let hi = cluster.create(service("hi", 90, 1, 2));
+    cluster.round();
+    cluster.apply(Op::RemoveService { id: low }).expect("it is known");
+    assert_eq!(ended(&cluster.round()), []);
+    cluster.settle();
+    assert_eq!((cluster.running(hi).len(), cluster.running(mid).len()), (1, 2));
+}
+
+#[test]
+fn what_takes_long_to_end_is_not_waited_for() {
+    let mut cluster = Cluster::new(1);
+    let mut slow = service("slow", 10, 2, 1);
+    slow.task_template.stop_grace_ms = 3_600_000;
+    let slow = cluster.create(slow);
+    cluster.create(service("mid", 50, 2, 1));
+    cluster.settle();
+    cluster.scale(slow, 0);
+    cluster.round();
+    cluster.create(service("hi", 90, 1, 2));
+    cluster.round();
+    assert_eq!(ended(&cluster.round()).len(), 2);
+}
+
+#[test]
+fn a_preemption_of_which_half_was_refused_is_completed_there() {
+    let mut cluster = Cluster::new(2);
+    let batch = cluster.create(service("batch", 10, 8, 1));
+    cluster.settle();
+    let web = cluster.create(service("web", 80, 1, 2));
+    cluster.round();
+    let mut plan = cluster.plan();
+    let at = plan.changes.iter().rposition(|change| matches!(change, Change::Preempt { .. }));
+    plan.changes.remove(at.expect("two tasks have to end"));
+    cluster.carry_out(&plan);
+    assert_eq!(ended(&plan).len(), 1);
+    let node = cluster.view().tasks[&ended(&plan)[0]].node;
+    let more = ended(&cluster.round());
+    assert_eq!(more.len(), 1, "the second one is ended at once");
+    assert_eq!(cluster.view().tasks[&more[0]].node, node);
+    cluster.settle();
+    assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (1, 6));
+}
+
+#[test]
+fn one_node_does_not_make_room_for_more_tasks_than_it_may_have() {
+    let mut cluster = Cluster::new(2);
+    let batch = cluster.create(service("batch", 10, 8, 1));
+    cluster.settle();
+    let mut web = service("web", 80, 3, 1);
+    web.task_template.placement.max_replicas_per_node = 1;
+    let web = cluster.create(web);
+    assert_eq!(displaced(&mut cluster, batch), 2);
+    assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (2, 6));
+}
