@@ -51,7 +51,7 @@ pub(crate) struct Scheduler<'a> {
 impl<'a> Scheduler<'a> {
     /// A scheduler for the nodes of the view.
     pub(crate) fn new(facts: Facts<'a>, demand: BTreeMap<ServiceId, usize>) -> Self {
-        let preemption = Preemption::default();
+        let preemption = Preemption::new(demand.len());
         Self { facts, nodes: None, classes: BTreeMap::new(), demand, preemption }
     }
 

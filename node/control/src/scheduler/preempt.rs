@@ -19,8 +19,11 @@ use super::node_info::NodeSet;
 use crate::facts::Facts;
 
 /// Nodes whose tasks are looked at in one round: a crowd that waits in a full cluster must not hold
-/// everything else up.
-const EXAMINED_MAX: usize = 50_000;
+/// everything else up. (Tests reach it with few nodes.)
+const EXAMINED_MAX: usize = if cfg!(test) { 50 } else { 50_000 };
+/// Of these the most important ones come first; the rest is shared by chance, so that a few that
+/// nothing can help do not keep all others waiting for ever.
+const EXAMINED_IN_ORDER: usize = EXAMINED_MAX / 2;
 
 /// What came of looking for room.
 #[derive(Debug)]
@@ -34,10 +37,12 @@ pub(crate) enum Room<'a> {
 }
 
 /// What a round knows of priorities.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Preemption {
     /// The lowest priority of any service.
     lowest: Option<Priority>,
+    /// Services of which the round places tasks.
+    services: usize,
     examined: usize,
 }
 
@@ -54,6 +59,11 @@ pub(super) struct Asker<'t> {
 }
 
 impl Preemption {
+    /// For a round that places tasks of so many services.
+    pub(super) fn new(services: usize) -> Self {
+        Self { lowest: None, services, examined: 0 }
+    }
+
     /// Chooses the tasks to end for `task`, if any have to, and keeps what they free for it.
     pub(super) fn make_room<'a>(
         &mut self,
@@ -81,6 +91,9 @@ impl Preemption {
             // Not all that was to end for it did: the search begins anew, with what does end.
         } else if class.yields_nowhere {
             return Room::None;
+        }
+        if only.is_none() && !self.has_turn(facts, class, nodes.len()) {
+            return Room::Later;
         }
         let places = match only {
             Some(node) => nodes.position(node).map_or(0..0, |at| at..at + 1),
@@ -115,6 +128,17 @@ impl Preemption {
                 Room::None
             }
         }
+    }
+
+    /// Whether tasks of `class` may still look for room in this round.
+    fn has_turn(&self, facts: Facts<'_>, class: &Class<'_>, nodes: usize) -> bool {
+        let share = (EXAMINED_MAX - EXAMINED_IN_ORDER).checked_div(nodes).unwrap_or(1).max(1);
+        let rounds = self.services.div_ceil(share).max(1);
+        let second = u128::from(facts.now.as_millis() / 1000);
+        let seed = class.service.id.raw() ^ (second << 64) ^ second;
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
+        let rounds = u128::try_from(rounds).unwrap_or(u128::MAX);
+        self.examined < EXAMINED_IN_ORDER || mixed.is_multiple_of(rounds)
     }
 }
 
@@ -178,7 +202,7 @@ fn may_make_room<'a>(
     asker: Asker<'_>,
 ) -> bool {
     let node = nodes.at(at).node;
-    if !class.may_use(nodes, at) {
+    if !node.description.resources.covers(reservation(class)) || !class.may_use(nodes, at) {
         return false;
     }
     let mut place = class.candidate(nodes, at);

@@ -179,3 +179,27 @@ fn one_node_does_not_make_room_for_more_tasks_than_it_may_have() {
     assert_eq!(displaced(&mut cluster, batch), 2);
     assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (2, 6));
 }
+
+#[test]
+fn those_that_nothing_helps_do_not_hold_up_one_that_can_be_helped() {
+    let mut cluster = Cluster::new(4);
+    cluster.create(service("vital", 95, 4, 1));
+    cluster.create(service("batch", 10, 6, 2));
+    cluster.settle();
+    cluster.create(service("small", 10, 12, 1));
+    cluster.settle();
+    for number in 0..40 {
+        cluster.create(service(&format!("stuck{number}"), 90, 1, 4));
+    }
+    let hi = cluster.create(service("hi", 80, 1, 1));
+    cluster.round();
+    for _ in 0..100 {
+        if !cluster.running(hi).is_empty() {
+            return;
+        }
+        cluster.round();
+        cluster.agents();
+        cluster.now = cluster.now.after(std::time::Duration::from_secs(1));
+    }
+    panic!("it waits for ever");
+}
