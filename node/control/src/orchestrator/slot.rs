@@ -169,7 +169,8 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
     let create = |seed| Next::Create { seed, voluntary: false };
     let Some(last) = newest else {
         let voluntary = old.is_some_and(|old| old.stance == Stance::Outdated);
-        return Next::Create { seed: Seed::default(), voluntary };
+        let record = RestartRecord { displaced: lost_its_place(tasks, old), ..Default::default() };
+        return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary };
     };
     if !ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
         return create(heir(last));
@@ -181,6 +182,14 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
             create(Seed { record, not_before, avoid: last.node.filter(|_| rejected) })
         }
     }
+}
+
+/// Whether the last task of a slot of which only outdated ones are left was ended to make room. One
+/// that waited for a place when its template changed is asked for anew.
+fn lost_its_place(tasks: &[&Task], old: Option<Old<'_>>) -> bool {
+    let kept = tasks.iter().filter(|task| task.desired != DesiredState::Remove);
+    let last = kept.max_by_key(|task| recency(task));
+    old.is_none() && last.is_some_and(|task| task.eviction.is_some())
 }
 
 /// A task that goes on elsewhere in the place of `last`, with what it knows and what is left of

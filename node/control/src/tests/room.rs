@@ -149,6 +149,54 @@ fn what_takes_long_to_end_is_not_waited_for() {
 }
 
 #[test]
+fn what_was_ended_while_it_was_updated_ends_nothing_in_turn() {
+    let mut cluster = Cluster::new(2);
+    let only = |mut spec: ServiceSpec, zone: &str| {
+        let rule = format!("node.labels.zone=={zone}").parse().expect("a rule");
+        spec.task_template.placement.constraints.push(rule);
+        spec
+    };
+    let low = cluster.create(only(service("low", 10, 4, 1), "z1"));
+    cluster.settle();
+    let mid = cluster.create(service("mid", 50, 4, 1));
+    cluster.settle();
+    // The update waits at its first task, whose place is still taken; the others are outdated.
+    cluster.update(mid, |spec| spec.task_template.force_update += 1);
+    cluster.round();
+    cluster.create(only(service("top", 90, 1, 3), "z0"));
+    cluster.round();
+    let victims = ended(&cluster.round());
+    let task = |id: &TaskId| cluster.view().tasks[id].clone();
+    let (of_mid, others): (Vec<_>, Vec<_>) =
+        victims.iter().map(task).partition(|task| task.service == mid);
+    assert_eq!(of_mid.len(), 2, "a third place comes free by the update");
+    assert_eq!(others.len(), 1, "it goes to another one then, whose task is new");
+    let slots: Vec<_> = of_mid.iter().map(|task| task.slot).collect();
+    let more = displaced(&mut cluster, low);
+    assert!(more <= 1, "one whose own place was taken by an older one may: {more}");
+    let waits = |task: &&Task| slots.contains(&task.slot) && task.node.is_none();
+    for task in cluster.active(mid).into_iter().filter(waits) {
+        assert!(task.restart.displaced, "{task:#?}");
+    }
+}
+
+#[test]
+fn an_update_that_meets_an_ending_task_leaves_it_displaced() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(service("low", 10, 2, 1));
+    let mid = cluster.create(service("mid", 50, 2, 1));
+    cluster.settle();
+    cluster.create(service("top", 90, 1, 3));
+    cluster.round();
+    assert_eq!(ended(&cluster.round()).len(), 3);
+    cluster.update(mid, |spec| spec.task_template.force_update += 1);
+    cluster.settle();
+    let waiting = cluster.active(mid).into_iter().filter(|task| task.node.is_none());
+    let displaced: Vec<_> = waiting.map(|task| task.restart.displaced).collect();
+    assert_eq!(displaced, [true]);
+}
+
+#[test]
 fn a_preemption_of_which_half_was_refused_is_completed_there() {
     let mut cluster = Cluster::new(2);
     let batch = cluster.create(service("batch", 10, 8, 1));
