@@ -16,7 +16,7 @@ use super::filter::{self, Refusal};
 use super::node_info::NodeSet;
 use super::preempt;
 use super::taste::{self, Level};
-use crate::facts::Facts;
+use crate::facts::{Facts, recency};
 use crate::outlook::{Outlook, outlook};
 
 /// The most groups of refusals that one line names.
@@ -265,8 +265,7 @@ fn usurper(facts: Facts<'_>, task: &Task) -> Option<String> {
         return None;
     }
     let before = facts.view.tasks_in(task.service, task.slot);
-    let before =
-        before.filter(|task| task.eviction.is_some()).max_by_key(|task| task.meta.created_at);
+    let before = before.filter(|task| task.eviction.is_some()).max_by_key(|task| recency(task));
     let Eviction::Preempted { by } = before?.eviction?;
     let by = facts.view.tasks.get(&by)?;
     let service = facts.view.services.get(&by.service)?;
@@ -284,7 +283,10 @@ fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {
         }
         Outlook::Open if task.is_active() && task.node.is_none() => {
             let reason = match usurper(facts, task) {
-                Some(by) => format!("{}; its place went to {by}", task.status.error),
+                Some(by) => format!(
+                    "{}; its place went to {by}, and until it has one again it ends no others",
+                    task.status.error
+                ),
                 None => task.status.error.clone(),
             };
             Some(Waiting { slot, since, reason, until: None })

@@ -9,6 +9,7 @@ use swarm_model::service::{Priority, ServiceSpec};
 use swarm_model::task::Task;
 use swarm_model::task_state::ObservedState;
 
+use crate::explain;
 use crate::testing::{Cluster, OFFERED_MEMORY, spec, template};
 
 /// A service of `replicas` tasks that reserve `quarters` of a node's memory.
@@ -250,4 +251,21 @@ fn those_that_nothing_helps_do_not_hold_up_one_that_can_be_helped() {
         cluster.now = cluster.now.after(std::time::Duration::from_secs(1));
     }
     panic!("it waits for ever");
+}
+
+#[test]
+fn a_displaced_task_says_that_it_ends_no_others() {
+    let mut cluster = Cluster::new(1);
+    let mid = cluster.create(service("mid", 50, 1, 2));
+    cluster.settle();
+    cluster.create(service("top", 90, 1, 4));
+    cluster.settle();
+    cluster.update(mid, |spec| spec.priority = Priority(95));
+    cluster.settle();
+    let told = explain(cluster.view(), mid, cluster.now).expect("it exists");
+    assert_eq!(told.waiting.len(), 1);
+    assert!(told.waiting[0].reason.contains("ends no others"), "{}", told.waiting[0].reason);
+    cluster.update(mid, |spec| spec.task_template.force_update += 1);
+    cluster.settle();
+    assert_eq!(cluster.running(mid).len(), 1, "asked anew, it does");
 }
