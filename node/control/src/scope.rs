@@ -1,14 +1,16 @@
 //! Which part of the view a round looks at.
 //!
-//! A scope is a hint that saves work, never a promise: waiting tasks, delays that ended and drain
-//! deadlines are found by every round, however small its scope.
+//! A scope is a hint that saves work. Waiting tasks are found by every round, however small its
+//! scope; delays and deadlines by a round that looks at their service, which then asks to be called
+//! with the same scope when they are over.
 
 use std::collections::BTreeSet;
 
 use swarm_model::event::{Event, Subject};
 use swarm_model::id::{NodeId, ServiceId};
 
-/// Which part of the view a round looks at. The empty scope still serves what has become due.
+/// Which part of the view a round looks at. The empty scope still serves the tasks that wait
+/// for a place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
     /// These services.

@@ -1,6 +1,6 @@
 //! Filters: each one says whether a node will do for a task, or why not.
 //!
-//! A filter looks at one node only; weighing nodes against each other is `spread`'s.
+//! A filter looks at one node only; weighing nodes against each other is `taste`'s and `tree`'s.
 
 mod constraint;
 mod max_per_node;
