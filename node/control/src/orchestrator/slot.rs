@@ -86,10 +86,13 @@ pub(super) fn assess<'a>(
             }
         }
     }
-    // A replacement that ran before its node fell silent has taken over.
-    let successor = held.iter().copied().find(|task| runs(task) && is_current(task, service));
+    // What ran last before its node fell silent has taken over; what had yet to start may still do so.
+    let best = held.iter().copied().filter(|task| runs(task));
+    let best = best.max_by_key(|task| (is_current(task, service), recency(task)));
     held.retain(|task| {
-        let stays = plan.keep.is_none() && successor.is_none_or(|best| best.id == task.id);
+        let starts = |best: &Task| !runs(task) && !is_current(best, service);
+        let beside = best.is_none_or(|best| best.id == task.id || starts(best));
+        let stays = plan.keep.is_none() && beside;
         if !stays {
             plan.stop.push(task);
         }

@@ -139,3 +139,20 @@ fn a_replacement_that_ran_before_its_node_fell_silent_takes_over() {
     cluster.round();
     assert_eq!(cluster.running(agent).len(), 1);
 }
+
+#[test]
+fn of_two_that_run_on_a_silent_node_the_newer_one_stays() {
+    let mut cluster = Cluster::new(1);
+    let agent = cluster.create(spec("agent", None, template("ok")));
+    cluster.settle();
+    cluster.update(agent, |spec| spec.task_template = template("once more"));
+    cluster.round();
+    cluster.agents();
+    assert_eq!(cluster.running(agent).len(), 2);
+    cluster.update(agent, |spec| spec.task_template = template("ok"));
+    cluster.reach(cluster.nodes[0], Reachability::Down);
+    cluster.round();
+    cluster.check();
+    let left = cluster.active(agent);
+    assert_eq!((left.len(), program(left[0])), (1, "once more"));
+}
