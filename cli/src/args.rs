@@ -129,6 +129,7 @@ pub(crate) enum Command {
     Events(commands::events::Events),
     Status(commands::status::Status),
     Info(commands::info::Info),
+    Doctor(commands::doctor::Doctor),
     Version(commands::version::Version),
     Daemon(commands::daemon::Daemon),
     Dev(commands::dev::Dev),

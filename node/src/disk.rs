@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Below this much free space clients' writes are refused: the log takes space ahead in steps of
 /// 4 MiB, a snapshot takes the size of the state.
-const RESERVE_BYTES: u64 = 24 << 20;
+pub(crate) const RESERVE_BYTES: u64 = 24 << 20;
 /// How old an answer of the file system may be.
 const FRESH: Duration = Duration::from_millis(200);
 

@@ -29,10 +29,11 @@ use crate::api::backend::{
 };
 use crate::api::local_logs;
 use crate::api::types::{RecoveryReport, TokenRequest};
+use crate::clocks::PeerClock;
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 use crate::logs::LogQuery;
-use crate::{epoch, leave, propose, recovery, remote_logs};
+use crate::{clocks, epoch, leave, propose, recovery, remote_logs};
 
 /// How long the leader may take to tell how far the others are.
 const LAG_DEADLINE: Duration = Duration::from_secs(1);
@@ -149,6 +150,10 @@ impl Backend for Node {
             }
         }
         .boxed()
+    }
+
+    fn clocks(&self) -> BoxFuture<'_, Vec<PeerClock>> {
+        clocks::ask(&self.core).boxed()
     }
 
     fn propose_within(

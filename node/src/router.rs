@@ -10,7 +10,7 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{Caller, Handler, MessageStream, Peer};
 
 use crate::core::Core;
-use crate::{departure, dispatch, greet, join, propose, readmit, remote_logs, upkeep};
+use crate::{clocks, departure, dispatch, greet, join, propose, readmit, remote_logs, upkeep};
 
 /// Routes calls to a core that may still be under construction: the mesh listens before it stands.
 #[derive(Debug, Default)]
@@ -100,6 +100,7 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         }
         Method::Leave => departure::serve(core, peer, body).boxed(),
         Method::NodeStatus => async move { upkeep::serve_status(&core) }.boxed(),
+        Method::Clock => async move { Ok(clocks::serve(&core)) }.boxed(),
         Method::Readmit => readmit::serve(core, peer, body).boxed(),
         Method::Greet => async move { greet::serve(&core, peer, &body) }.boxed(),
         Method::GossipSync => async move { core.gossip.handle_sync(peer, &body) }.boxed(),

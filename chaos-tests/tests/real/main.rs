@@ -11,6 +11,7 @@ mod bad_requests;
 mod bad_tokens;
 mod commands;
 
+mod doctor;
 mod documents;
 mod doubles;
 mod hostile_peer;

@@ -5,6 +5,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod info;
 pub(crate) mod init;
@@ -84,6 +85,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Events(command) => command.run(&global.client()?).await,
         Command::Status(command) => command.run(&global.client()?).await,
         Command::Info(command) => command.run(&global.client()?).await,
+        Command::Doctor(command) => command.run(global).await,
         Command::Version(command) => command.run(&global.client()?).await,
     }
 }

@@ -141,6 +141,8 @@ methods! {
     Readmit = 28, Rpc Unary Member;
     /// The caller has just started: what the callee remembers of its earlier lives.
     Greet = 29, Rpc Unary Member;
+    /// What time it is at the callee.
+    Clock = 30, Rpc Unary Member;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }

@@ -23,6 +23,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_state::feed::Gone;
 
+use crate::clocks::PeerClock;
 use crate::logs::{LogLine, LogQuery};
 
 use super::types::{RecoveryReport, TokenRequest};
@@ -67,6 +68,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Log entries that each replica is behind, by the leader's count: asks it, for at most a second
     /// or so. Empty when it cannot be asked; replicas that it cannot tell about are missing.
     fn lag(&self) -> BoxFuture<'_, BTreeMap<NodeId, u64>>;
+
+    /// The other members' wall clocks, of those that answer within a second or two.
+    fn clocks(&self) -> BoxFuture<'_, Vec<PeerClock>> {
+        async { Vec::new() }.boxed()
+    }
 
     /// Proposes a change at the leader, wherever that is, for at most `patience`. Asking again under
     /// the same `request` gives the same answer and changes nothing again.

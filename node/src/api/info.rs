@@ -16,6 +16,8 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use tokio::time::Instant;
 
+use crate::clocks::PeerClock;
+
 use super::answer;
 use super::backend::Consensus;
 use super::consistency::Read;
@@ -125,6 +127,14 @@ pub(super) async fn status(
     let lag = if quorum { api.backend.lag().await } else { BTreeMap::new() };
     let consensus = Consensus { leader: read.leader(&consensus), ..consensus };
     Ok(read.answer(&gather_status(&api, &read.view, &consensus, quorum, &lag)))
+}
+
+/// Shows how far the other members' wall clocks are from this node's; who does not answer is left out.
+#[utoipa::path(get, path = "/v1/clocks", tag = "info",
+    responses((status = 200, description = "the clocks", body = Vec<PeerClock>)))]
+pub(super) async fn clocks(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
+    params.allow(&[])?;
+    Ok(answer::json(StatusCode::OK, &api.backend.clocks().await))
 }
 
 fn gather_status(

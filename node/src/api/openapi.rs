@@ -20,6 +20,7 @@ use super::{
         info::version,
         info::info,
         info::status,
+        info::clocks,
         document,
         cluster::inspect,
         cluster::update,

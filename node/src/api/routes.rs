@@ -28,6 +28,7 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/version", get(info::version)),
         route("get", "/v1/info", get(info::info)),
         route("get", "/v1/status", get(info::status)),
+        route("get", "/v1/clocks", get(info::clocks)),
         route("get", "/v1/openapi.json", get(openapi::document)),
         route("get", "/v1/cluster", get(cluster::inspect)),
         route("post", "/v1/cluster/update", post(cluster::update)),

@@ -3,7 +3,7 @@
 //! Deciding what runs, when and how often is not done here; a runtime starts one program once and
 //! tells how it ended.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod failure;
 mod launch;
 mod mock;

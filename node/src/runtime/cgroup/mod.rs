@@ -45,6 +45,19 @@ pub(crate) struct Cgroups {
     refuge: Vec<PathBuf>,
 }
 
+/// What this machine's groups can do for tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Limitable {
+    /// Which there are; `None` when none is writable.
+    pub(crate) kind: Option<&'static str>,
+    /// CPU time has a limit.
+    pub(crate) cpu: bool,
+    /// Memory has a limit.
+    pub(crate) memory: bool,
+    /// The number of processes has a limit.
+    pub(crate) pids: bool,
+}
+
 impl Cgroups {
     /// Looks what is there and writable, and makes the parents named `name`.
     pub(crate) fn probe(name: &str) -> Self {
@@ -71,6 +84,31 @@ impl Cgroups {
             unified,
             controllers,
         }
+    }
+
+    /// Finds out what could be limited on this machine, and leaves nothing behind.
+    pub(crate) fn trial(name: &str) -> Limitable {
+        let all = Self::probe(name);
+        let v2 = |name: &str| all.controllers.iter().any(|controller| controller == name);
+        let found = Limitable {
+            kind: match (&all.unified, all.controllers.is_empty()) {
+                (Some(_), false) => Some("cgroup v2"),
+                (Some(_), true) => Some("cgroup v1 and v2"),
+                (None, _) => all.freezer.as_ref().or(all.memory.as_ref()).map(|_| "cgroup v1"),
+            },
+            cpu: v2("cpu") || all.cpu.is_some(),
+            memory: v2("memory") || all.memory.is_some(),
+            pids: v2("pids") || all.pids.is_some(),
+        };
+        let made = [&all.unified, &all.cpu, &all.memory, &all.pids, &all.freezer];
+        // Below the groups to be left are those of the supervisors.
+        for group in all.refuge.iter().chain(made.into_iter().flatten()) {
+            fs::remove_dir(group).ok();
+        }
+        for group in &all.refuge {
+            group.parent().map(fs::remove_dir);
+        }
+        found
     }
 
     /// Groups that a task's supervisor joins.
@@ -231,6 +269,19 @@ mod tests {
         }
         if all.freezer.is_some() {
             check(&Cgroups { freezer: all.freezer, ..Cgroups::default() });
+        }
+    }
+
+    #[test]
+    fn a_trial_leaves_no_group_behind() {
+        let name = format!("swarm-trial-{}", std::process::id());
+        Cgroups::trial(&name);
+        let read = |path| fs::read_to_string(path).unwrap();
+        let found = detect::detect(&read("/proc/mounts"), &read("/proc/self/cgroup"));
+        let all =
+            [found.unified, found.cpu, found.memory, found.pids, found.freezer, found.systemd];
+        for at in all.into_iter().flatten() {
+            assert!(!at.mount.join(&name).exists() && !at.mount.join(&at.own).join(&name).exists());
         }
     }
 
