@@ -173,9 +173,7 @@ mod tests {
         }
         let mut all = String::new();
         texts(&mut Cli::command(), &mut all);
-        for word in
-            ["--secret", "autolock", "--network", "--publish", "--health", "parallelism", "-job"]
-        {
+        for word in ["--secret", "autolock", "--network", "--publish", "--health", "-job"] {
             assert!(!all.contains(word), "--help speaks of {word}");
         }
     }

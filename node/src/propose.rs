@@ -234,6 +234,8 @@ fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
         Op::CreateService { .. }
         | Op::UpdateService { .. }
         | Op::RemoveService { .. }
+        | Op::RollbackService { .. }
+        | Op::PauseUpdate { .. }
         | Op::CreateConfig { .. }
         | Op::UpdateConfig { .. }
         | Op::RemoveConfig { .. } => true,
@@ -355,6 +357,8 @@ mod tests {
     fn every_node_may_pass_on_what_its_users_want_of_services() {
         let (service, config) = (ServiceId::from_raw(1), ConfigId::from_raw(1));
         check(&Op::RemoveService { id: service }, true, true);
+        check(&Op::RollbackService { id: service, version: None, to: None }, true, true);
+        check(&Op::PauseUpdate { id: service, paused: true }, true, true);
         check(&Op::RemoveConfig { id: config }, true, true);
         let data = Vec::new().into();
         let spec = ConfigSpec { name: "a".parse().expect("valid"), labels: BTreeMap::new(), data };

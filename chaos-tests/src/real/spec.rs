@@ -8,6 +8,7 @@ use swarm_model::placement::Placement;
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{ServiceMode, ServiceSpec};
 use swarm_model::task::TaskTemplate;
+use swarm_model::update::{FailureAction, UpdatePolicy};
 
 /// A program that stays until it is told to end.
 pub const STAYS: [&str; 2] = ["/bin/sleep", "86400"];
@@ -29,6 +30,12 @@ pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpe
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         ..ProcessSpec::default()
     };
+    // What is done to machines is not the versions' fault: no update is turned back.
+    let policy = UpdatePolicy {
+        monitor_ms: 0,
+        failure_action: Some(FailureAction::Continue),
+        ..UpdatePolicy::default()
+    };
     Ok(ServiceSpec {
         name: name.parse()?,
         labels: BTreeMap::new(),
@@ -43,5 +50,7 @@ pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpe
             force_update: 0,
         },
         priority: Default::default(),
+        update: policy,
+        rollback: policy,
     })
 }

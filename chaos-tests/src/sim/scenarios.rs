@@ -11,6 +11,7 @@ mod members;
 mod reads;
 mod recovery;
 mod snapshots;
+mod updates;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +52,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 41] = [
+pub const ALL: [Scenario; 42] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -67,6 +68,11 @@ pub const ALL: [Scenario; 41] = [
         name: "leaders-change-during-an-update",
         shape: THREE_AND_TWO,
         body: leaders_change_during_update,
+    },
+    Scenario {
+        name: "update-survives-leaders",
+        shape: THREE_AND_TWO,
+        body: updates::survive_leaders,
     },
     Scenario { name: "drain", shape: THREE_AND_TWO, body: drains::one },
     Scenario { name: "drain-all", shape: THREE, body: drains::all },
@@ -382,7 +388,7 @@ fn leaders_change_during_update(run: &mut Run) -> BoxFuture<'_, anyhow::Result<(
         let id = create(run, "web", 12).await?;
         until_exact(run, 10).await?;
         let spec = Box::new(service_spec("web", 12, 1, 1));
-        agree(run, Op::UpdateService { id, version: None, spec }).await?;
+        agree(run, Op::UpdateService { id, version: None, spec, steered: true }).await?;
         for _ in 0..4 {
             sleep(run.chance.millis(100, 900)).await;
             let Some(old) = leader(&run.cluster) else { continue };

@@ -13,6 +13,7 @@ use swarm_model::outcome::{Done, Rejection};
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{ServiceMode, ServiceSpec};
 use swarm_model::task::TaskTemplate;
+use swarm_model::update::{FailureAction, UpdatePolicy};
 use swarm_node::api::backend::{Backend, ProposeError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -85,6 +86,12 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
         command: vec!["serve".to_owned(), program.to_string()],
         ..ProcessSpec::default()
     };
+    // What machines do to tasks is not what the versions do: no update is turned back.
+    let policy = UpdatePolicy {
+        monitor_ms: 200,
+        failure_action: Some(FailureAction::Continue),
+        ..UpdatePolicy::default()
+    };
     ServiceSpec {
         name: name.parse().expect("generated names are valid"),
         labels: BTreeMap::from([(VALUE.to_owned(), value.to_string())]),
@@ -99,6 +106,8 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
             force_update: 0,
         },
         priority: Default::default(),
+        update: policy,
+        rollback: policy,
     }
 }
 
@@ -186,7 +195,7 @@ impl Client {
                     _ => program = next,
                 }
                 let spec = Box::new(service_spec(&object.name, replicas, next, program));
-                let op = Op::UpdateService { id, version: None, spec };
+                let op = Op::UpdateService { id, version: None, spec, steered: true };
                 let what = What::Service { id, replicas, program };
                 (op, what, Value::Service(next, replicas))
             }

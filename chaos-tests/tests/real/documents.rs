@@ -30,12 +30,48 @@ fn commands(page: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_on_placement_shows_what_happens() -> Result<()> {
+    let said = run_page("placement").await?;
+    for expected in [
+        r#"{"device/camera":1,"licence":2}"#,
+        "insufficient licence, needs 1",
+        "exit 2: a need is never of nothing",
+        "made room for vital.1, which is more important",
+        "; its place went to vital.1",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_services_shows_what_happens() -> Result<()> {
+    let said = run_page("services").await?;
+    for expected in [
+        "service web was rolled back: ",
+        " of 3 tasks failed; slot ",
+        "exit 1: it was no good",
+        "rollback_completed: ",
+        "updating web is paused: ",
+        "exit 1: it waits for you",
+        "3/3 (paused)",
+        "update of web: paused, ",
+        "rolled back to ",
+        "+ TaskTemplate.Runtime.Process.Command: [",
+        "exit 3: the history has no such version",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
+
+/// Runs the commands of a page on addresses and in a directory of its own: what they say.
+async fn run_page(name: &str) -> Result<String> {
     let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/placement.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.md"));
     let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
     let block = Block::take();
     let mut script = commands(&page);
-    script = script.replace("/tmp/placement", &scratch.path().to_string_lossy());
+    script = script.replace(&format!("/tmp/{name}"), &scratch.path().to_string_lossy());
     for number in 0..3 {
         let own = block.ip(number)?.to_string();
         script = script.replace(&format!("127.0.0.{}", number + 1), &own);
@@ -56,14 +92,5 @@ async fn the_page_on_placement_shows_what_happens() -> Result<()> {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     ensure!(output.status.success(), "{}: {said}", output.status);
-    for expected in [
-        r#"{"device/camera":1,"licence":2}"#,
-        "insufficient licence, needs 1",
-        "exit 2: a need is never of nothing",
-        "made room for vital.1, which is more important",
-        "; its place went to vital.1",
-    ] {
-        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
-    }
-    Ok(())
+    Ok(said.into_owned())
 }

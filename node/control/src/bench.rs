@@ -273,6 +273,8 @@ fn service(
         mode: ServiceMode::Replicated { replicas },
         task_template: template.clone(),
         priority: Default::default(),
+        update: Default::default(),
+        rollback: Default::default(),
     };
     Ok(Service {
         id,
@@ -282,6 +284,7 @@ fn service(
         template_version: Version(1),
         template: Arc::new(template),
         removing: false,
+        update: None,
     })
 }
 
@@ -301,5 +304,7 @@ fn running(view: &View, new: &NewTask) -> Option<Task> {
         not_before: new.not_before,
         restart: new.restart,
         eviction: None,
+        update: None,
+        ran_at: None,
     })
 }

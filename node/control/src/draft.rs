@@ -11,6 +11,7 @@ use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
+use swarm_model::update::UpdateStep;
 
 use crate::scheduler::Fate;
 
@@ -87,6 +88,24 @@ impl Draft {
         let (task_id, version) = (task.id, task.meta.version);
         if self.change_task(task, Change::Preempt { task: task_id, version, by }) {
             self.ending.insert(task_id);
+        }
+    }
+
+    /// Ends `task`, gracefully, so that its replacement can come.
+    pub(crate) fn give_way(&mut self, task: &Task) {
+        let change = Change::Yield { task: task.id, version: task.meta.version };
+        if task.is_active() && self.change_task(task, change) {
+            self.ending.insert(task.id);
+        }
+    }
+
+    /// Takes the update of `service` a step on.
+    pub(crate) fn step_update(&mut self, service: &Service, step: UpdateStep) {
+        if self.is_full() {
+            self.leave(service.id);
+        } else {
+            let (service, version) = (service.id, service.meta.version);
+            self.changes.push(Change::Update { service, version, step });
         }
     }
 

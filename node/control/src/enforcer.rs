@@ -62,13 +62,18 @@ pub(crate) fn meets_constraints(service: &Service, node: &Node) -> bool {
     service.template.placement.constraints.iter().all(|constraint| constraint.allows(node))
 }
 
-/// Whether nothing replaces `task` while its node is silent.
+/// Whether nothing replaces `task` while its node is silent: neither what it was made from nor what
+/// would replace it wants that.
 fn waits_for_its_node(service: &Service, task: &Task) -> bool {
     match task.slot {
         Slot::Node(_) => true,
-        Slot::Replica(_) => match service.template.restart_policy.reschedule {
-            Reschedule::Always => false,
-            Reschedule::Never => true,
-        },
+        Slot::Replica(_) => {
+            [&service.template, &task.template].iter().all(|template| {
+                match template.restart_policy.reschedule {
+                    Reschedule::Always => false,
+                    Reschedule::Never => true,
+                }
+            })
+        }
     }
 }

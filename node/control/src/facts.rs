@@ -2,7 +2,9 @@
 //!
 //! Reads only; decides nothing.
 
-use swarm_model::id::NodeId;
+use std::collections::BTreeMap;
+
+use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::node::{Node, Reachability};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
@@ -15,6 +17,18 @@ use swarm_model::view::View;
 pub(crate) struct Facts<'a> {
     pub(crate) view: &'a View,
     pub(crate) now: Timestamp,
+    /// When the leader took the lead, by the same clock.
+    pub(crate) led_since: Timestamp,
+    /// Services in an update, with the template that tasks have where it has no turn yet.
+    pub(crate) former: &'a BTreeMap<ServiceId, Service>,
+}
+
+/// The services of `view`, as [`Facts::former`] has them.
+pub(crate) fn former<'s>(
+    view: &View,
+    services: impl Iterator<Item = &'s Service>,
+) -> BTreeMap<ServiceId, Service> {
+    services.filter_map(|service| Some((service.id, view.former(service)?))).collect()
 }
 
 /// What became of the node of a task.

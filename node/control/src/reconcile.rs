@@ -15,9 +15,10 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use crate::draft::{CHANGES_MAX, Draft};
-use crate::facts::Facts;
+use crate::enforcer::Stance;
+use crate::facts::{self, Facts};
 use crate::lifecycle;
-use crate::orchestrator::{self, Need, Needs, Seed};
+use crate::orchestrator::{self, Need, Needs, Seed, update};
 use crate::scheduler::{Room, Scheduler};
 use crate::scope::Scope;
 use crate::survey::{self, Survey};
@@ -31,9 +32,10 @@ const LATER: Duration = Duration::from_secs(1);
 ///
 /// A change may be refused when its object changed meanwhile; the next round decides it again.
 pub fn reconcile(view: &View, scope: &Scope, now: Timestamp, ids: &mut dyn IdSource) -> Plan {
-    let facts = Facts { view, now };
     let mut draft = Draft::default();
-    let survey = Survey::new(facts, scope);
+    let survey = Survey::new(view, scope);
+    let former = facts::former(view, survey.services.iter().copied());
+    let facts = Facts { view, now, led_since: scope.led_since, former: &former };
     for task in &survey.strays {
         survey::note_wake(facts, task, &mut draft);
         lifecycle::bury(facts, task, &mut draft);
@@ -130,7 +132,7 @@ impl<'a> Placing<'a> {
     }
 
     fn place_new(&mut self, seed: Seed, need: &Need<'a>, ids: &mut dyn IdSource) {
-        if need.voluntary && self.started.contains(&need.service.id) {
+        if need.voluntary && !need.seated && self.started.contains(&need.service.id) {
             return;
         }
         if self.draft.is_full() {
@@ -139,7 +141,7 @@ impl<'a> Placing<'a> {
         }
         let placed = self.scheduler.place(need.service, &need.wish);
         let now = self.scheduler.now();
-        let task = seed.into_task(need.service, need.slot, placed.as_ref(), now, ids);
+        let task = seed.into_task(need, placed.as_ref(), now, ids);
         if let Some(until) = task.not_before {
             self.draft.wake(until);
         }
@@ -158,7 +160,17 @@ impl<'a> Placing<'a> {
     /// that helps or must be; whether it does.
     fn yield_place(&mut self, need: &Need<'a>) -> bool {
         let old = need.old.filter(|old| old.yields(need.service, &self.scheduler));
-        old.inspect(|old| self.draft.stop(old.task)).is_some()
+        let Some(old) = old else { return false };
+        match old.stance {
+            Stance::Outdated if update::is_rolling(need.service) => self.draft.give_way(old.task),
+            Stance::Good
+            | Stance::Outdated
+            | Stance::Drained { .. }
+            | Stance::Forbidden
+            | Stance::Lost
+            | Stance::Held => self.draft.stop(old.task),
+        }
+        true
     }
 
     /// Ends less important tasks so that `task` fits, if that helps.

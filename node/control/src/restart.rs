@@ -57,6 +57,7 @@ pub(crate) fn after_end(task: &Task, policy: &RestartPolicy, now: Timestamp) -> 
             attempts: record.attempts.saturating_add(1),
             window_start: record.window_start.or(Some(ended_at)),
             displaced: false,
+            failed_update: task.restart.failed_update,
         },
         not_before: (!delay.is_zero()).then(|| ended_at.after(delay)),
     }

@@ -29,6 +29,8 @@ fn ended(state: ObservedState, record: RestartRecord, lived: Duration) -> Task {
         not_before: None,
         restart: record,
         eviction: None,
+        update: None,
+        ran_at: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use swarm_model::event::{Event, Subject};
 use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::units::Timestamp;
 
 /// Which part of the view a round looks at. The empty scope still serves the tasks that wait
 /// for a place.
@@ -19,6 +20,8 @@ pub struct Scope {
     pub nodes: BTreeSet<NodeId>,
     /// Everything: for a new leader, and when events were missed.
     pub all: bool,
+    /// When the leader that asks took the lead: what happened just before is told to it only then.
+    pub led_since: Timestamp,
 }
 
 impl Scope {
@@ -46,6 +49,7 @@ impl Scope {
         self.services.extend(other.services);
         self.nodes.extend(other.nodes);
         self.all |= other.all;
+        self.led_since = self.led_since.max(other.led_since);
     }
 
     /// Whether nothing was touched.

@@ -10,6 +10,7 @@ use swarm_model::id::ServiceId;
 use swarm_model::service::{Service, ServiceMode};
 use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
+use swarm_model::view::View;
 
 use crate::draft::Draft;
 use crate::facts::{Facts, Host};
@@ -28,8 +29,7 @@ pub(crate) struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     /// Finds what is in `scope`, and what waits for a place whatever the scope.
-    pub(crate) fn new(facts: Facts<'a>, scope: &Scope) -> Self {
-        let view = facts.view;
+    pub(crate) fn new(view: &'a View, scope: &Scope) -> Self {
         let mut ids: BTreeSet<ServiceId> = scope.services.clone();
         for node in &scope.nodes {
             ids.extend(view.tasks_on(*node).map(|task| task.service));

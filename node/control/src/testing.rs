@@ -2,9 +2,10 @@
 //! checks that hold after every plan.
 //!
 //! What a task does is told by its program: `ok` runs, `fail` fails, `reject` cannot be started,
-//! `once` completes.
+//! `once` completes, `flaky` runs and fails, `slow` never comes to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use swarm_model::cluster::ClusterSpec;
@@ -15,14 +16,15 @@ use swarm_model::meta::{Revision, Term};
 use swarm_model::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
 use swarm_model::outcome::{Done, Outcome};
 use swarm_model::placement::Placement;
-use swarm_model::plan::{Change, Plan};
+use swarm_model::plan::{Change, NewTask, Plan};
 use swarm_model::resources::{ResourceRequirements, Resources};
 use swarm_model::restart::RestartPolicy;
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
-use swarm_model::service::{ServiceMode, ServiceSpec};
+use swarm_model::service::{Service, ServiceMode, ServiceSpec};
 use swarm_model::task::{Task, TaskStatus, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
+use swarm_model::update::{UpdatePolicy, UpdateStep};
 use swarm_model::view::View;
 use swarm_state::machine::Machine;
 
@@ -92,6 +94,8 @@ pub(crate) struct Cluster {
     pub(crate) scope: Scope,
     /// When the next plan is to be made though nothing happens.
     pub(crate) wake_at: Option<Timestamp>,
+    /// When the present leader took the lead.
+    led_since: Timestamp,
     /// What is to be looked at later, as the leader keeps it.
     later: BTreeMap<Timestamp, Scope>,
 }
@@ -110,15 +114,23 @@ pub(crate) fn template(program: &str) -> TaskTemplate {
     }
 }
 
-/// A service of `replicas` tasks, or a global one.
+/// A service of `replicas` tasks, or a global one. What runs under its updates is well at once.
 pub(crate) fn spec(name: &str, replicas: Option<u32>, template: TaskTemplate) -> ServiceSpec {
     let mode = match replicas {
         Some(replicas) => ServiceMode::Replicated { replicas },
         None => ServiceMode::Global {},
     };
     let name = name.parse().expect("tests use valid names");
-    let priority = Default::default();
-    ServiceSpec { name, labels: BTreeMap::new(), mode, task_template: template, priority }
+    let policy = UpdatePolicy { monitor_ms: 0, ..UpdatePolicy::default() };
+    ServiceSpec {
+        name,
+        labels: BTreeMap::new(),
+        mode,
+        task_template: template,
+        priority: Default::default(),
+        update: policy,
+        rollback: policy,
+    }
 }
 
 pub(crate) fn program(task: &Task) -> &str {
@@ -137,6 +149,7 @@ impl Cluster {
             nodes: Vec::new(),
             scope: Scope::default(),
             wake_at: None,
+            led_since: Timestamp::default(),
             later: BTreeMap::new(),
         };
         cluster.add_node();
@@ -232,7 +245,7 @@ impl Cluster {
         };
         let mut spec = ServiceSpec::clone(&service.spec);
         change(&mut spec);
-        let op = Op::UpdateService { id, version: None, spec: Box::new(spec) };
+        let op = Op::UpdateService { id, version: None, spec: Box::new(spec), steered: true };
         self.apply(op).expect("the spec is valid");
     }
 
@@ -245,8 +258,13 @@ impl Cluster {
     }
 
     pub(crate) fn report(&mut self, task: TaskId, state: ObservedState) {
+        self.report_late(task, state, self.now);
+    }
+
+    /// What is told now of what happened then.
+    pub(crate) fn report_late(&mut self, task: TaskId, state: ObservedState, then: Timestamp) {
         let Some(node) = self.view().tasks.get(&task).and_then(|task| task.node) else { return };
-        let status = TaskStatus::new(state, self.now, "seen");
+        let status = TaskStatus::new(state, then, "seen");
         let reports = vec![StatusReport { task, status }];
         self.apply(Op::ReportStatus { node, reports }).expect("reports are never rejected");
     }
@@ -256,7 +274,8 @@ impl Cluster {
         while let Some(due) = self.later.first_entry().filter(|due| *due.key() <= self.now) {
             self.scope.merge(due.remove());
         }
-        let scope = std::mem::take(&mut self.scope);
+        let mut scope = std::mem::take(&mut self.scope);
+        scope.led_since = self.led_since;
         let plan = reconcile(self.machine.view(), &scope, self.now, &mut self.ids);
         if let Some(at) = plan.wake_at.filter(|at| *at > self.now) {
             self.later.entry(at).or_default().merge(scope);
@@ -276,7 +295,29 @@ impl Cluster {
     pub(crate) fn lead_anew(&mut self, now: Timestamp) {
         self.later.clear();
         self.scope = Scope::everything();
-        self.now = now;
+        (self.now, self.led_since) = (now, now);
+    }
+
+    /// Applies a plan that was decided at `base`, of which not all may be fit any more.
+    pub(crate) fn hand_in(&mut self, plan: &Plan, base: Revision) {
+        if !plan.changes.is_empty() {
+            let changes = plan.changes.clone();
+            self.apply(Op::ApplyPlan { term: TERM, base, changes }).expect("the term is right");
+        }
+    }
+
+    /// The views that the beginnings of `plan` lead to, the whole of it the last one.
+    pub(crate) fn prefixes(&self, plan: &Plan, base: Revision) -> Vec<View> {
+        let apply = |length: usize| {
+            let mut machine = self.machine.clone();
+            let changes = plan.changes[..length].to_vec();
+            let op = Op::ApplyPlan { term: TERM, base, changes };
+            let command = Command { request: None, at: self.now, actor: Actor::default(), op };
+            let at = Revision(self.revision.0 + 1);
+            drop(machine.apply(at, TERM, &command));
+            machine.view().clone()
+        };
+        (0..=plan.changes.len()).map(apply).collect()
     }
 
     /// Applies `plan` and checks what must always hold.
@@ -290,7 +331,12 @@ impl Cluster {
         let base = self.revision;
         let done = self.apply(Op::ApplyPlan { term: TERM, base, changes });
         assert!(matches!(done, Ok(Done::Plan { refused: 0, .. })), "{done:?} of {plan:?}");
-        self.check();
+        // What is decided for another template waits for the next round.
+        let turned = plan.changes.iter().filter_map(|change| match change {
+            Change::Update { service, step: UpdateStep::RollBack { .. }, .. } => Some(*service),
+            _other => None,
+        });
+        self.check_but(&turned.collect());
     }
 
     /// All agents do one thing for each of their tasks; whether any did.
@@ -365,31 +411,48 @@ impl Cluster {
     /// Every task gets a node that takes it.
     fn check_places(&self, plan: &Plan) {
         for change in &plan.changes {
-            let (service, node) = match change {
-                Change::CreateTask(new) => (new.service, new.node),
-                Change::Assign { task, node, .. } => (self.view().tasks[task].service, Some(*node)),
+            let (template, node) = match change {
+                Change::CreateTask(new) => (self.template_of(new), new.node),
+                Change::Assign { task, node, .. } => {
+                    (self.view().tasks[task].template.clone(), Some(*node))
+                }
                 Change::Explain { .. }
                 | Change::SetDesired { .. }
                 | Change::Orphan { .. }
                 | Change::RemoveTask { .. }
                 | Change::Preempt { .. }
+                | Change::Yield { .. }
+                | Change::Update { .. }
                 | Change::DeleteService { .. } => continue,
             };
             let Some(node) = node else { continue };
             let node = &self.view().nodes[&node];
             assert!(node.takes_tasks(), "{change:?} on {node:?}");
-            let constraints = &self.view().services[&service].template.placement.constraints;
+            let constraints = &template.placement.constraints;
             assert!(constraints.iter().all(|rule| rule.allows(node)), "{change:?} on {node:?}");
         }
     }
 
+    fn template_of(&self, new: &NewTask) -> Arc<TaskTemplate> {
+        let service = &self.view().services[&new.service];
+        let former = self.view().former(service);
+        let all = [Some(Service::clone(service)), former];
+        let made_from = |service: &Service| service.template_version == new.template_version;
+        all.into_iter().flatten().find(made_from).expect("a template of the service").template
+    }
+
     /// What holds after every plan.
     pub(crate) fn check(&self) {
+        self.check_but(&BTreeSet::new());
+    }
+
+    /// The same, but that those services may have slots with more tasks than they should.
+    fn check_but(&self, turned: &BTreeSet<ServiceId>) {
         let mut slots: BTreeMap<_, Vec<&Task>> = BTreeMap::new();
         let mut used: BTreeMap<NodeId, Resources> = BTreeMap::new();
         let mut shared: BTreeMap<(NodeId, ServiceId), Vec<&Task>> = BTreeMap::new();
         for task in self.view().tasks.values() {
-            if task.is_active() {
+            if task.is_active() && !turned.contains(&task.service) {
                 slots.entry((task.service, task.slot)).or_default().push(task);
             }
             if let Some(node) = task.node.filter(|_| task.holds_node()) {
@@ -401,7 +464,10 @@ impl Cluster {
         for (slot, tasks) in slots {
             let starting =
                 tasks.iter().filter(|task| task.status.state != ObservedState::Running).count();
-            let pair = tasks.len() == 2 && starting == 1;
+            // A new version runs beside the old one until it has proven itself.
+            let versions =
+                tasks.iter().filter(|it| it.template_version != tasks[0].template_version);
+            let pair = tasks.len() == 2 && (starting == 1 || versions.count() == 1);
             assert!(tasks.len() == 1 || pair, "{slot:?} has {tasks:#?}");
         }
         for (node, sum) in used {
@@ -428,9 +494,15 @@ fn behave(task: &Task) -> Option<ObservedState> {
         DesiredState::Running if state < ObservedState::Running => Some(match program(task) {
             "fail" => ObservedState::Failed,
             "reject" => ObservedState::Rejected,
+            "slow" if state == ObservedState::Starting => return None,
+            "slow" => ObservedState::Starting,
             _runs => ObservedState::Running,
         }),
-        DesiredState::Running => (program(task) == "once").then_some(ObservedState::Complete),
+        DesiredState::Running => match program(task) {
+            "once" => Some(ObservedState::Complete),
+            "flaky" => Some(ObservedState::Failed),
+            _runs => None,
+        },
         DesiredState::Shutdown | DesiredState::Remove => Some(ObservedState::Shutdown),
     }
 }

@@ -106,13 +106,16 @@ impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         let message = rejection.to_string();
         let (status, code) = match rejection {
-            Rejection::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Rejection::NotFound { .. } | Rejection::NoSuchVersion { .. } => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
             Rejection::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
             Rejection::VersionConflict { .. } => (StatusCode::CONFLICT, "version_conflict"),
             Rejection::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
             Rejection::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
             Rejection::NodeNotDown { .. }
             | Rejection::LastManager { .. }
+            | Rejection::NoUpdate { .. }
             | Rejection::AlreadyInitialised => (StatusCode::CONFLICT, "conflict"),
             Rejection::TokenExpired => (StatusCode::FORBIDDEN, "forbidden"),
             // Only a leader's own plans are refused for their term.

@@ -32,6 +32,7 @@ mod state;
 mod tasks;
 mod tokens;
 pub mod types;
+mod updates;
 mod written;
 
 pub use backend::Backend;

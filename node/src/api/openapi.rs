@@ -10,6 +10,7 @@ use super::errors::ApiError;
 use super::request::Params;
 use super::{
     cluster, configs, events, explain, info, logs, nodes, recovery, services, tasks, tokens,
+    updates,
 };
 
 #[derive(Debug, OpenApi)]
@@ -40,6 +41,10 @@ use super::{
         services::inspect,
         services::update,
         services::remove,
+        updates::rollback,
+        updates::pause,
+        updates::history,
+        updates::diff,
         explain::explain,
         logs::of_service,
         logs::of_task,

@@ -146,7 +146,12 @@ impl Params {
 
     /// The version that a change was decided on.
     pub(super) fn version(&self) -> Parsed<Version> {
-        self.parse("version", "a version number", |text| text.parse().ok().map(Version))
+        self.version_of("version")
+    }
+
+    /// Any version.
+    pub(super) fn version_of(&self, key: &str) -> Parsed<Version> {
+        self.parse(key, "a version number", |text| text.parse().ok().map(Version))
     }
 
     /// A point in time: RFC 3339, or Unix seconds.

@@ -8,7 +8,7 @@ use super::errors::ApiError;
 use super::state::Api;
 use super::{
     cluster, configs, events, explain, info, logs, nodes, openapi, recovery, services, tasks,
-    tokens,
+    tokens, updates,
 };
 
 /// One route.
@@ -48,6 +48,10 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/services/{ref}", get(services::inspect)),
         route("post", "/v1/services/{ref}/update", post(services::update)),
         route("delete", "/v1/services/{ref}", delete(services::remove)),
+        route("post", "/v1/services/{ref}/rollback", post(updates::rollback)),
+        route("post", "/v1/services/{ref}/pause", post(updates::pause)),
+        route("get", "/v1/services/{ref}/history", get(updates::history)),
+        route("get", "/v1/services/{ref}/diff", get(updates::diff)),
         route("get", "/v1/services/{ref}/explain", get(explain::explain)),
         route("get", "/v1/services/{ref}/logs", get(logs::of_service)),
         route("get", "/v1/tasks", get(tasks::list)),

@@ -24,6 +24,7 @@ use super::request::{Json, Params, Write};
 use super::resolve;
 use super::state::Api;
 use super::types::{ErrorBody, ServiceCounts, ServiceEntry, Written};
+use super::updates;
 use super::written;
 
 /// Filters of the list; `name` and `id` match prefixes.
@@ -74,7 +75,11 @@ fn eligible(view: &View, service: &Service, tasks: &[&Task]) -> u32 {
 }
 
 fn entry(view: &View, service: &Service) -> ServiceEntry {
-    ServiceEntry { service: service.clone(), service_status: counts(view, service) }
+    ServiceEntry {
+        service: service.clone(),
+        service_status: counts(view, service),
+        update_status: service.update.as_ref().map(updates::status),
+    }
 }
 
 /// Lists services.
@@ -159,7 +164,7 @@ pub(super) async fn update(
     let version = params.allow(&["version"])?.version()?;
     validate(&spec)?;
     let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::UpdateService { id, version, spec: Box::new(spec) };
+    let op = |id| Op::UpdateService { id, version, spec: Box::new(spec), steered: true };
     let answer = with_warnings(&api, api.change(&write, &reference, find, op).await?).await;
     Ok(answer::json(StatusCode::OK, &answer))
 }

@@ -2,6 +2,8 @@
 //!
 //! Requests and answers that are plain model objects (specs, configs) have no type here.
 
+mod updates;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use swarm_model::node::{Availability, Node, Role};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
+
+pub use updates::{Difference, HistoryEntry, SpecDiff, UpdateStatus};
 
 /// Query filters: any value of a key may match, all keys must.
 pub type Filters = BTreeMap<String, Vec<String>>;
@@ -233,6 +237,9 @@ pub struct ServiceEntry {
     pub service: Service,
     /// Its tasks in numbers.
     pub service_status: ServiceCounts,
+    /// How far its newest update is; `None` before the first one.
+    #[serde(default)]
+    pub update_status: Option<UpdateStatus>,
 }
 
 /// Tasks of a service in numbers.

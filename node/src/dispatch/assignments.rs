@@ -172,6 +172,8 @@ pub(crate) mod testing {
             not_before: None,
             restart: RestartRecord::default(),
             eviction: None,
+            update: None,
+            ran_at: None,
         }
     }
 }

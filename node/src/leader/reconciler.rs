@@ -84,6 +84,7 @@ enum Round {
 pub(super) async fn run(core: &Core, term: Term) {
     let mut news = core.consensus.news();
     let mut agenda = Agenda::default();
+    let led_since = core.clock.now();
     let mut swept = Instant::now();
     loop {
         loop {
@@ -99,7 +100,8 @@ pub(super) async fn run(core: &Core, term: Term) {
             swept = Instant::now();
         }
         if !agenda.now.is_empty() {
-            let scope = std::mem::take(&mut agenda.now);
+            let mut scope = std::mem::take(&mut agenda.now);
+            scope.led_since = led_since;
             match round(core, term, &scope, &mut agenda).await {
                 Ok(Round::Done) => {}
                 Ok(Round::Again) => agenda.now.merge(scope),

@@ -154,6 +154,8 @@ mod tests {
             not_before: None,
             restart: RestartRecord::default(),
             eviction: None,
+            update: None,
+            ran_at: None,
         });
         view
     }

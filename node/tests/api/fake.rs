@@ -193,6 +193,7 @@ impl Fake {
                 desired: DesiredState::Running,
                 not_before: None,
                 restart: RestartRecord::default(),
+                voluntary: false,
             }))
         };
         let changes = tasks.iter().map(change).collect();

@@ -10,6 +10,7 @@ mod logs;
 mod nodes;
 mod quorum;
 mod services;
+mod updates;
 mod writes;
 
 use std::path::PathBuf;

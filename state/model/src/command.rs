@@ -154,6 +154,10 @@ pub enum Op {
         version: Option<Version>,
         /// The declaration.
         spec: Box<ServiceSpec>,
+        /// Whether a new template is brought in by the rules of the spec, and the old spec is
+        /// remembered. What was logged before there were such rules is applied as it was then.
+        #[serde(default)]
+        steered: bool,
     },
     /// Ends a service.
     RemoveService {
@@ -196,5 +200,21 @@ pub enum Op {
         base: Revision,
         /// The decisions.
         changes: Vec<Change>,
+    },
+    /// Takes a service back to a spec that it had.
+    RollbackService {
+        /// The service.
+        id: ServiceId,
+        /// The version it was decided on; `None` does not care.
+        version: Option<Version>,
+        /// Which one; `None` is the last one that ran.
+        to: Option<Version>,
+    },
+    /// Stops a service's update where it is, or lets it go on.
+    PauseUpdate {
+        /// The service.
+        id: ServiceId,
+        /// Whether it stops.
+        paused: bool,
     },
 }

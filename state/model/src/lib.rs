@@ -28,4 +28,5 @@ pub mod task;
 pub mod task_state;
 pub mod template;
 pub mod units;
+pub mod update;
 pub mod view;

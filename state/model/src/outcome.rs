@@ -77,6 +77,17 @@ impl fmt::Display for Kind {
     }
 }
 
+fn no_such(given: Option<Version>, kept: &[Version]) -> String {
+    let kept: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    match given {
+        _ if kept.is_empty() => "was never updated: there is nothing to go back to".to_owned(),
+        Some(given) => {
+            format!("has no version {given} in its history: it keeps {}", kept.join(", "))
+        }
+        None => "has no earlier version: see `swarm service history`".to_owned(),
+    }
+}
+
 /// Why a command changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Rejection {
@@ -154,5 +165,25 @@ pub enum Rejection {
         have: crate::meta::Term,
         /// The plan's.
         given: crate::meta::Term,
+    },
+    /// The history has no such spec.
+    #[error("service {service} {}", no_such(*given, kept))]
+    NoSuchVersion {
+        /// The service's name.
+        service: String,
+        /// The version that was asked for; `None` was any earlier one.
+        given: Option<Version>,
+        /// The versions that are kept.
+        kept: Vec<Version>,
+    },
+    /// There is no update that could be stopped or go on.
+    #[error("service {service} has no update that could {verb}: {state}; see `swarm service ps`")]
+    NoUpdate {
+        /// The service's name.
+        service: String,
+        /// `stop` or `go on`.
+        verb: String,
+        /// How far it is.
+        state: String,
     },
 }

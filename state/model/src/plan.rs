@@ -11,6 +11,7 @@ use crate::restart::RestartRecord;
 use crate::task::Slot;
 use crate::task_state::DesiredState;
 use crate::units::Timestamp;
+use crate::update::UpdateStep;
 
 /// A task to be created from the current template of its service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,10 @@ pub struct NewTask {
     pub not_before: Option<Timestamp>,
     /// What it inherits.
     pub restart: RestartRecord,
+    /// Whether it replaces a sound task: refused when anything of the service changed since this was
+    /// decided.
+    #[serde(default)]
+    pub voluntary: bool,
 }
 
 /// One small decision. A change whose object has another version by now is refused, alone.
@@ -98,6 +103,23 @@ pub enum Change {
         version: Version,
         /// For whom.
         by: TaskId,
+    },
+    /// Ends a sound task to make way for its replacement. Refused when anything of the service changed
+    /// since this was decided: two plans made from one view must not both take their share.
+    Yield {
+        /// The task.
+        task: TaskId,
+        /// Its version when this was decided.
+        version: Version,
+    },
+    /// Takes a service's update one step on.
+    Update {
+        /// The service.
+        service: ServiceId,
+        /// Its version when this was decided.
+        version: Version,
+        /// The step.
+        step: UpdateStep,
     },
 }
 

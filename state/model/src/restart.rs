@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::meta::Revision;
 use crate::node::UnknownWord;
 use crate::units::Timestamp;
 
@@ -103,4 +104,7 @@ pub struct RestartRecord {
     /// its own sake.
     #[serde(default)]
     pub displaced: bool,
+    /// The update under which its slot failed, if it did.
+    #[serde(default)]
+    pub failed_update: Option<Revision>,
 }

@@ -12,6 +12,7 @@ use crate::placement::Preference;
 use crate::runtime::RuntimeSpec;
 use crate::task::TaskTemplate;
 use crate::template;
+use crate::update::{UpdatePolicy, UpdateState};
 
 /// The most replicas of one service.
 pub const REPLICAS_MAX: u32 = 100_000;
@@ -77,6 +78,12 @@ pub struct ServiceSpec {
     /// How important they are; 50 when nothing is said.
     #[serde(default)]
     pub priority: Priority,
+    /// How its tasks are replaced when the template changes.
+    #[serde(default, rename = "UpdateConfig")]
+    pub update: UpdatePolicy,
+    /// How they are replaced when it goes back.
+    #[serde(default, rename = "RollbackConfig")]
+    pub rollback: UpdatePolicy,
 }
 
 /// Why a spec is not valid. Nothing was changed; mend the field and ask again.
@@ -166,13 +173,20 @@ impl ServiceSpec {
             );
             return Err(SpecError::new("TaskTemplate.Placement.Preferences", reason));
         }
+        self.update.validate("UpdateConfig")?;
+        self.rollback.validate_rollback("RollbackConfig")?;
         validate_labels("Labels", &self.labels)?;
-        let bytes = weight(&self.labels) + self.task_template.weight();
+        let bytes = self.weight();
         if bytes > SPEC_BYTES_MAX {
             let reason = format!("{bytes} bytes are more than the {SPEC_BYTES_MAX} of one service");
             return Err(SpecError::new("TaskTemplate", reason));
         }
         self.task_template.validate()
+    }
+
+    /// Bytes of its texts.
+    pub fn weight(&self) -> usize {
+        weight(&self.labels) + self.task_template.weight()
     }
 }
 
@@ -278,6 +292,9 @@ pub struct Service {
     pub template: Arc<TaskTemplate>,
     /// Set by `service rm`: its tasks end, then it is deleted.
     pub removing: bool,
+    /// The newest update; `None` before the first one.
+    #[serde(default)]
+    pub update: Option<UpdateState>,
 }
 
 #[cfg(test)]

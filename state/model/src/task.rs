@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ServiceId, TaskId};
-use crate::meta::{Meta, Version};
+use crate::meta::{Meta, Revision, Version};
 use crate::placement::Placement;
 use crate::resources::ResourceRequirements;
 use crate::restart::{RestartPolicy, RestartRecord};
@@ -181,6 +181,12 @@ pub struct Task {
     pub restart: RestartRecord,
     /// Set when it has to go though nothing is wrong with it.
     pub eviction: Option<Eviction>,
+    /// Its service's newest update when it was made.
+    #[serde(default)]
+    pub update: Option<Revision>,
+    /// When the leader recorded that it runs; only once its service was updated.
+    #[serde(default)]
+    pub ran_at: Option<Timestamp>,
 }
 
 impl Task {

@@ -7,12 +7,13 @@ use imbl::{OrdMap, OrdSet};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::id::{ConfigId, NodeId, ServiceId, TaskId};
-use crate::meta::Revision;
+use crate::meta::{Revision, Version};
 use crate::name::Name;
 use crate::node::Node;
 use crate::resources::Resources;
 use crate::service::Service;
-use crate::task::{Slot, Task};
+use crate::task::{Slot, Task, TaskTemplate};
+use crate::update::History;
 
 /// What the tasks of one node take of it, until they have ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct View {
     pub tasks: OrdMap<TaskId, Arc<Task>>,
     /// By id.
     pub configs: OrdMap<ConfigId, Arc<Config>>,
+    /// The specs that services had, from their first update on.
+    pub histories: OrdMap<ServiceId, Arc<History>>,
     /// Ids that were members once and never will be again.
     pub removed_nodes: OrdSet<NodeId>,
     /// Index: services by name, without those being removed.
@@ -65,6 +68,28 @@ impl View {
             .range(first..)
             .take_while(move |(owner, _, _)| *owner == service)
             .filter_map(|(_, _, task)| self.tasks.get(task))
+    }
+
+    /// The template of that version, shared with the tasks that were made from it; else a copy of `same`.
+    pub fn shared_template(
+        &self,
+        service: ServiceId,
+        version: Version,
+        same: &TaskTemplate,
+    ) -> Arc<TaskTemplate> {
+        let mut tasks = self.tasks_of(service);
+        let shared = tasks.find(|task| task.template_version == version);
+        shared.map_or_else(|| Arc::new(same.clone()), |task| task.template.clone())
+    }
+
+    /// `service` with the template from which tasks are made in slots that have no turn in its
+    /// update yet; `None` when they are made from its own.
+    pub fn former(&self, service: &Service) -> Option<Service> {
+        let record = self.histories.get(&service.id)?.former(service)?;
+        let template_version = record.template_version;
+        let template = &record.spec.task_template;
+        let template = self.shared_template(service.id, template_version, template);
+        Some(Service { template, template_version, ..service.clone() })
     }
 
     /// The tasks of one slot of `service`.
@@ -179,6 +204,7 @@ impl View {
     /// Forgets a service and keeps the indexes in step.
     pub fn remove_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
         let service = self.services.remove(&id)?;
+        self.histories.remove(&id);
         self.free_name(&service);
         Some(service)
     }

@@ -1,7 +1,9 @@
 //! The leader's plans: small changes, each refused alone when its object has moved on.
 
+use std::collections::BTreeMap;
+
 use swarm_model::event::{Action, Subject};
-use swarm_model::id::TaskId;
+use swarm_model::id::{ServiceId, TaskId};
 use swarm_model::meta::{Revision, Version};
 use swarm_model::outcome::Done;
 use swarm_model::plan::{Change as Decision, NewTask};
@@ -15,8 +17,9 @@ use crate::mistake::{Mistake, planted};
 impl Change<'_> {
     pub(super) fn apply_plan(&mut self, base: Revision, changes: &[Decision]) -> Done {
         let (mut applied, mut refused) = (0, 0);
+        let mut restless = Restless { base, known: BTreeMap::new() };
         for decision in changes {
-            match self.decide(base, decision) {
+            match self.decide(&mut restless, decision) {
                 Some(()) => applied += 1,
                 None => refused += 1,
             }
@@ -25,8 +28,12 @@ impl Change<'_> {
     }
 
     /// Makes one change; `None` when its object is not what the plan was made for.
-    fn decide(&mut self, base: Revision, decision: &Decision) -> Option<()> {
+    fn decide(&mut self, restless: &mut Restless, decision: &Decision) -> Option<()> {
+        let base = restless.base;
         match decision {
+            Decision::CreateTask(new) if new.voluntary && self.moved_on(restless, new.service) => {
+                None
+            }
             Decision::CreateTask(new) => self.create_task(base, new),
             Decision::Assign { task, version, node } => {
                 let mut task = self.task_at(*task, *version)?;
@@ -45,18 +52,7 @@ impl Change<'_> {
                 Some(())
             }
             Decision::SetDesired { task, version, desired } => {
-                let mut task = self.task_at(*task, *version)?;
-                if *desired <= task.desired {
-                    return None;
-                }
-                task.desired = *desired;
-                if task.node.is_none() && *desired >= DesiredState::Shutdown {
-                    // Nobody else will say that it ended.
-                    task.status.state = ObservedState::Shutdown;
-                    task.status.since = self.now;
-                }
-                self.put_task(task, Action::Update);
-                Some(())
+                self.set_desired(self.task_at(*task, *version)?, *desired)
             }
             Decision::Orphan { task, version, reason } => {
                 let mut task = self.task_at(*task, *version)?;
@@ -89,7 +85,52 @@ impl Change<'_> {
                 Some(())
             }
             Decision::Preempt { task, version, by } => self.preempt(base, *task, *version, *by),
+            Decision::Yield { task, version } => {
+                let task = self.task_at(*task, *version)?;
+                let refused = self.moved_on(restless, task.service);
+                if refused { None } else { self.give_way(task) }
+            }
+            Decision::Update { service, version, step } => {
+                self.step_update(*service, *version, step)
+            }
         }
+    }
+
+    fn set_desired(&mut self, mut task: Task, desired: DesiredState) -> Option<()> {
+        if desired <= task.desired {
+            return None;
+        }
+        task.desired = desired;
+        if task.node.is_none() && desired >= DesiredState::Shutdown {
+            // Nobody else will say that it ended.
+            task.status.state = ObservedState::Shutdown;
+            task.status.since = self.now;
+        }
+        self.put_task(task, Action::Update);
+        Some(())
+    }
+
+    /// Ends a task to make way for its replacement.
+    fn give_way(&mut self, task: Task) -> Option<()> {
+        if !task.is_active() {
+            return None;
+        }
+        self.set_desired(task, DesiredState::Shutdown)?;
+        if let Some(event) = self.events.last_mut() {
+            event.attributes.insert("voluntary".to_owned(), "true".to_owned());
+        }
+        Some(())
+    }
+
+    /// Whether any task of `service` changed after the plan's base, by another entry. Two plans made
+    /// from one view, the first of which was given up too early, would both take the update's share.
+    fn moved_on(&self, restless: &mut Restless, service: ServiceId) -> bool {
+        let base = restless.base;
+        *restless.known.entry(service).or_insert_with(|| {
+            self.view
+                .tasks_of(service)
+                .any(|task| task.meta.version > base.into() && task.meta.version != self.at.into())
+        })
     }
 
     /// Ends a task to make room for `by`, which must still need it and be the more important one.
@@ -128,7 +169,13 @@ impl Change<'_> {
 
     fn create_task(&mut self, base: Revision, new: &NewTask) -> Option<()> {
         let service = self.view.services.get(&new.service)?;
-        let stale = service.removing || service.template_version != new.template_version;
+        let current = service.template_version == new.template_version;
+        let template = if current {
+            service.template.clone()
+        } else {
+            let former = self.view.former(service);
+            former.filter(|former| former.template_version == new.template_version)?.template
+        };
         let known = self.view.tasks.contains_key(&new.id);
         let lost = new.node.is_some_and(|node| !self.view.nodes.contains_key(&node));
         // Two plans made from one view, the first of which was given up too early, would fill the
@@ -137,9 +184,11 @@ impl Change<'_> {
             .view
             .tasks_in(new.service, new.slot)
             .any(|task| task.meta.version > base.into() && task.meta.version != self.at.into());
-        if stale || known || lost || moved_on && !planted(Mistake::FillSlotTwice) {
+        if service.removing || known || lost || moved_on && !planted(Mistake::FillSlotTwice) {
             return None;
         }
+        // What is made from the former template is no part of the update.
+        let update = service.update.as_ref().filter(|_| current);
         let status = match new.node {
             Some(_) => assigned(self.now),
             None => TaskStatus {
@@ -154,16 +203,24 @@ impl Change<'_> {
             slot: new.slot,
             node: new.node,
             template_version: new.template_version,
-            template: service.template.clone(),
+            template,
             desired: new.desired,
             status,
             not_before: new.not_before,
             restart: new.restart,
             eviction: None,
+            update: update.map(|update| update.id),
+            ran_at: None,
         };
         self.put_task(task, Action::Create);
         Some(())
     }
+}
+
+/// Which services changed since a plan was decided: found out once a plan.
+struct Restless {
+    base: Revision,
+    known: BTreeMap<ServiceId, bool>,
 }
 
 fn assigned(now: swarm_model::units::Timestamp) -> TaskStatus {

@@ -12,8 +12,9 @@ mod requests;
 mod service;
 mod snapshot;
 mod task;
+mod update;
 
-use swarm_model::command::{Command, Op};
+use swarm_model::command::{Actor, Command, Op};
 use swarm_model::event::{Action, Event, Subject};
 use swarm_model::meta::{Meta, Revision, Term};
 use swarm_model::outcome::{Done, Outcome, Rejection};
@@ -36,6 +37,7 @@ struct Change<'a> {
     view: &'a mut View,
     at: Revision,
     now: Timestamp,
+    actor: &'a Actor,
     events: Vec<Event>,
 }
 
@@ -65,7 +67,8 @@ impl Machine {
         {
             return (known, Vec::new());
         }
-        let mut change = Change { view: &mut self.view, at, now: command.at, events: Vec::new() };
+        let (now, actor, events) = (command.at, &command.actor, Vec::new());
+        let mut change = Change { view: &mut self.view, at, now, actor, events };
         let outcome = change.apply(term, &command.op);
         let events = change.events;
         if let Some(request) = command.request {
@@ -107,7 +110,9 @@ impl Change<'_> {
             }
             Op::RemoveNode { id, force } => self.remove_node(*id, *force),
             Op::CreateService { id, spec } => self.create_service(*id, spec),
-            Op::UpdateService { id, version, spec } => self.update_service(*id, *version, spec),
+            Op::UpdateService { id, version, spec, steered } => {
+                self.update_service(*id, *version, spec, *steered)
+            }
             Op::RemoveService { id } => self.remove_service(*id),
             Op::CreateConfig { id, spec } => self.create_config(*id, spec),
             Op::UpdateConfig { id, version, spec } => self.update_config(*id, *version, spec),
@@ -119,6 +124,8 @@ impl Change<'_> {
                 }
                 Ok(self.apply_plan(*base, changes))
             }
+            Op::RollbackService { id, version, to } => self.rollback_service(*id, *version, *to),
+            Op::PauseUpdate { id, paused } => self.pause_update(*id, *paused),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It is made on a state at rest and becomes the snapshot that the new epoch starts from; agreeing on it
 //! is what there is no majority for.
 
+use swarm_model::command::Actor;
 use swarm_model::epoch::{Encounter, Recovery};
 use swarm_model::meta::Revision;
 use swarm_model::node::Role;
@@ -29,7 +30,8 @@ impl Machine {
         assert!(at > self.view.revision, "recovered at {at} after {}", self.view.revision);
         let mut view = self.view.clone();
         view.revision = at;
-        Change { view: &mut view, at, now, events: Vec::new() }.recover(recovery)?;
+        let (actor, events) = (&Actor::default(), Vec::new());
+        Change { view: &mut view, at, now, actor, events }.recover(recovery)?;
         self.view = view;
         Ok(())
     }

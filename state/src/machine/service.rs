@@ -25,7 +25,7 @@ fn same_kind(a: ServiceMode, b: ServiceMode) -> bool {
 }
 
 impl Change<'_> {
-    fn check_spec(&self, spec: &ServiceSpec) -> Result<(), Rejection> {
+    pub(super) fn check_spec(&self, spec: &ServiceSpec) -> Result<(), Rejection> {
         spec.validate().map_err(invalid)?;
         let RuntimeSpec::Process(process) = &spec.task_template.runtime;
         for config in &process.configs {
@@ -61,15 +61,42 @@ impl Change<'_> {
             template_version: self.at.into(),
             template: Arc::new(spec.task_template.clone()),
             removing: false,
+            update: None,
         };
         Ok(self.put_service(service, Action::Create))
     }
 
-    fn put_service(&mut self, service: Service, action: Action) -> Done {
+    /// A service that is not being removed.
+    ///
+    /// # Errors
+    /// When there is none, or it is not at the version that was given.
+    pub(super) fn service_at(
+        &self,
+        id: ServiceId,
+        given: Option<Version>,
+    ) -> Result<Service, Rejection> {
+        let service = self.service(id)?;
+        let have = service.meta.version;
+        match given.filter(|given| *given != have) {
+            None => Ok(service),
+            Some(given) => {
+                let name = service.spec.name.to_string();
+                Err(Rejection::VersionConflict { kind: Kind::Service, name, have, given })
+            }
+        }
+    }
+
+    /// Stores a service that changed and says so.
+    pub(super) fn put_service(&mut self, service: Service, action: Action) -> Done {
         let name = service.spec.name.to_string();
         let mut attributes = vec![("mode", service.spec.mode.word().to_owned())];
         if let ServiceMode::Replicated { replicas } = service.spec.mode {
             attributes.push(("replicas", replicas.to_string()));
+        }
+        let before = self.view.services.get(&service.id).and_then(|old| old.update.as_ref());
+        if let Some(update) = service.update.as_ref().filter(|update| before != Some(update)) {
+            attributes.push(("update", update.word().to_owned()));
+            attributes.push(("reason", update.reason.clone()));
         }
         self.emit(Subject::Service(service.id), action, &name, &attributes);
         let done = Done::Service(service.id, service.meta.version);
@@ -82,13 +109,9 @@ impl Change<'_> {
         id: ServiceId,
         given: Option<Version>,
         spec: &ServiceSpec,
+        steered: bool,
     ) -> Outcome {
-        let mut service = self.service(id)?;
-        let have = service.meta.version;
-        if let Some(given) = given.filter(|given| *given != have) {
-            let name = service.spec.name.to_string();
-            return Err(Rejection::VersionConflict { kind: Kind::Service, name, have, given });
-        }
+        let mut service = self.service_at(id, given)?;
         if service.spec.name != spec.name {
             return Err(invalid(SpecError::new("Name", "a service keeps its name for ever")));
         }
@@ -97,11 +120,17 @@ impl Change<'_> {
         }
         self.check_spec(spec)?;
         if *service.spec == *spec {
-            return Ok(Done::Service(id, have));
+            let have = service.meta.version;
+            return Ok(if steered { self.resume(service) } else { Done::Service(id, have) });
+        }
+        if steered {
+            self.steer(&mut service, spec);
+            return Ok(self.put_service(service, Action::Update));
         }
         if service.spec.task_template != spec.task_template {
             service.template_version = self.at.into();
             service.template = Arc::new(spec.task_template.clone());
+            service.update = None;
         }
         service.previous_spec = Some(service.spec);
         service.spec = Arc::new(spec.clone());

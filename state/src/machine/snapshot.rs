@@ -15,6 +15,7 @@ use swarm_model::service::Service;
 use swarm_model::task::{Eviction, Slot, Task, TaskStatus, TaskTemplate};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
+use swarm_model::update::History;
 use swarm_model::view::View;
 
 use super::Machine;
@@ -45,6 +46,8 @@ struct Stored {
     templates: Vec<((ServiceId, Version), Arc<TaskTemplate>)>,
     tasks: Vec<StoredTask>,
     requests: Vec<requests::Entry>,
+    #[serde(default)]
+    histories: Vec<(ServiceId, Arc<History>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +64,10 @@ struct StoredTask {
     restart: RestartRecord,
     #[serde(default)]
     eviction: Option<Eviction>,
+    #[serde(default)]
+    update: Option<Revision>,
+    #[serde(default)]
+    ran_at: Option<Timestamp>,
 }
 
 impl From<&Task> for StoredTask {
@@ -77,6 +84,8 @@ impl From<&Task> for StoredTask {
             not_before: task.not_before,
             restart: task.restart,
             eviction: task.eviction,
+            update: task.update,
+            ran_at: task.ran_at,
         }
     }
 }
@@ -96,6 +105,8 @@ impl StoredTask {
             not_before: self.not_before,
             restart: self.restart,
             eviction: self.eviction,
+            update: self.update,
+            ran_at: self.ran_at,
         }
     }
 }
@@ -126,6 +137,7 @@ impl Machine {
             } else {
                 self.requests.entries()
             },
+            histories: view.histories.iter().map(|(id, kept)| (*id, kept.clone())).collect(),
         })
     }
 
@@ -151,6 +163,7 @@ impl Machine {
             cluster: stored.cluster.map(Arc::new),
             nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
             removed_nodes: stored.removed_nodes.into_iter().collect(),
+            histories: stored.histories.into_iter().collect(),
             ..View::default()
         };
         for service in stored.services {

@@ -6,6 +6,7 @@ use swarm_model::id::NodeId;
 use swarm_model::outcome::{Kind, Outcome, Rejection};
 use swarm_model::service::SpecError;
 use swarm_model::task::{Eviction, Slot, Task};
+use swarm_model::task_state::ObservedState;
 
 use super::{Change, DONE};
 use crate::mistake::{Mistake, planted};
@@ -29,6 +30,9 @@ impl Change<'_> {
             if own && news {
                 let mut task = Task::clone(task);
                 task.status = report.status.clone();
+                if task.status.state == ObservedState::Running && task.update.is_some() {
+                    task.ran_at = task.ran_at.or(Some(self.now));
+                }
                 self.put_task(task, Action::Update);
             }
         }

@@ -15,8 +15,11 @@ use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{ServiceMode, ServiceSpec};
 use swarm_model::task::{Slot, TaskStatus, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::update::UpdateStep;
 
 use super::*;
+
+mod updates;
 
 const TERM: Term = Term(1);
 
@@ -86,6 +89,8 @@ fn spec(name: &str, replicas: u32) -> Box<ServiceSpec> {
             force_update: 0,
         },
         priority: Default::default(),
+        update: Default::default(),
+        rollback: Default::default(),
     })
 }
 
@@ -104,6 +109,7 @@ fn new_task(id: u128, service: u128, version: Version, node: Option<u128>) -> De
         desired: DesiredState::Running,
         not_before: None,
         restart: RestartRecord::default(),
+        voluntary: false,
     }))
 }
 
@@ -182,6 +188,7 @@ fn of_two_updates_on_one_version_the_second_is_refused() {
         id: ServiceId::from_raw(7),
         version: Some(Version(2)),
         spec: spec("web", replicas),
+        steered: true,
     };
     assert_eq!(log.apply(update(3)), Ok(Done::Service(ServiceId::from_raw(7), Version(3))));
     assert!(matches!(log.apply(update(4)), Err(Rejection::VersionConflict { .. })));
@@ -194,11 +201,11 @@ fn name_and_mode_never_change() {
     let mut log = Log::with_cluster();
     log.apply(create(7, "web")).expect("new");
     let id = ServiceId::from_raw(7);
-    let renamed = Op::UpdateService { id, version: None, spec: spec("other", 1) };
+    let renamed = Op::UpdateService { id, version: None, spec: spec("other", 1), steered: true };
     assert!(matches!(log.apply(renamed), Err(Rejection::Invalid { .. })));
     let mut global = spec("web", 1);
     global.mode = ServiceMode::Global {};
-    let remoded = Op::UpdateService { id, version: None, spec: global };
+    let remoded = Op::UpdateService { id, version: None, spec: global, steered: true };
     assert!(matches!(log.apply(remoded), Err(Rejection::Invalid { .. })));
 }
 
@@ -357,6 +364,32 @@ fn any_op() -> impl Strategy<Value = Op> {
             id: ServiceId::from_raw(id),
             version: None,
             spec: spec(&name, replicas),
+            steered: replicas > 0,
+        }),
+        (small(), small(), 1u64..4).prop_map(|(id, word, force)| {
+            let mut spec = spec(["a", "b", "c", "a"][word as usize % 4], 1);
+            spec.task_template.force_update = force;
+            let id = ServiceId::from_raw(id);
+            Op::UpdateService { id, version: None, spec, steered: true }
+        }),
+        (small(), prop::option::of(version())).prop_map(|(id, to)| {
+            Op::RollbackService { id: ServiceId::from_raw(id), version: None, to }
+        }),
+        (small(), any::<bool>())
+            .prop_map(|(id, paused)| { Op::PauseUpdate { id: ServiceId::from_raw(id), paused } }),
+        (small(), version(), task(), 0u8..3).prop_map(|(service, version, task, step)| {
+            let (service, task) = (ServiceId::from_raw(service), TaskId::from_raw(task));
+            let reason = "because".to_owned();
+            let step = match step {
+                0 => UpdateStep::Pause { reason },
+                1 => UpdateStep::RollBack { reason },
+                _ => UpdateStep::Complete { reason },
+            };
+            let changes = vec![
+                Decision::Yield { task, version },
+                Decision::Update { service, version, step },
+            ];
+            Op::ApplyPlan { term: TERM, base: Revision(30), changes }
         }),
         small().prop_map(|id| Op::AddNode(new_node(id, Role::Worker))),
         small().prop_map(|id| Op::RemoveNode { id: NodeId::from_raw(id), force: true }),

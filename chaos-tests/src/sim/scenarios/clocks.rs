@@ -89,7 +89,7 @@ pub(super) fn retried(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
         let id = create(run, "web", 2).await?;
         let request = RequestId::from_raw(run.chance.wide());
         let spec = Box::new(service_spec("web", 3, 1, 0));
-        let op = Op::UpdateService { id, version: None, spec };
+        let op = Op::UpdateService { id, version: None, spec, steered: true };
         let first = ask(run, request, op.clone()).await?;
         for (at, days) in [10, -10, 10].into_iter().enumerate() {
             let old = leader_of(run)?;

@@ -13,6 +13,7 @@ use swarm_model::task::{DEFAULT_STOP_GRACE_MS, TaskTemplate};
 use swarm_node::api::types::Written;
 
 use super::options::TemplateOptions;
+use super::update_options::UpdateOptions;
 use super::{WaitOptions, resolve, wait_until_running};
 use crate::args::Global;
 use crate::client::Client;
@@ -129,6 +130,8 @@ pub(crate) struct Create {
     device_classes: Vec<(String, u64)>,
     #[command(flatten)]
     template: TemplateOptions,
+    #[command(flatten)]
+    updates: UpdateOptions,
     /// The program and its arguments, behind --
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -199,13 +202,17 @@ impl Create {
             }
         }
         self.template.apply(&mut task_template);
-        Ok(ServiceSpec {
+        let mut spec = ServiceSpec {
             name,
             labels: self.labels.into_iter().collect(),
             mode,
             task_template,
             priority: self.priority.unwrap_or_default(),
-        })
+            update: Default::default(),
+            rollback: Default::default(),
+        };
+        self.updates.apply(&mut spec);
+        Ok(spec)
     }
 }
 
@@ -254,6 +261,7 @@ pub(super) fn environment(
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use swarm_model::update::{FailureAction, Order, UpdatePolicy};
 
     fn spec(options: &str) -> Result<ServiceSpec, Failure> {
         let line = format!("swarm service create {options}");
@@ -307,6 +315,41 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_updates_are_set_one_by_one() {
+        let spec = spec(
+            "--runtime process --update-parallelism 3 --update-delay 2s --update-monitor 1m \
+             --update-failure-action pause --update-max-failure-ratio 0.1 \
+             --update-order stop-first --update-start-timeout 90s --rollback-parallelism 0 \
+             --rollback-failure-action continue --rollback-order start-first -- x",
+        )
+        .expect("is valid");
+        assert_eq!(spec.validate(), Ok(()));
+        let update = UpdatePolicy {
+            parallelism: 3,
+            delay_ms: 2000,
+            monitor_ms: 60_000,
+            failure_action: Some(FailureAction::Pause),
+            max_failure_permille: 100,
+            order: Some(Order::StopFirst),
+            start_timeout_ms: 90_000,
+        };
+        assert_eq!(spec.update, update);
+        let rollback = UpdatePolicy {
+            parallelism: 0,
+            failure_action: Some(FailureAction::Continue),
+            order: Some(Order::StartFirst),
+            ..UpdatePolicy::default()
+        };
+        assert_eq!(spec.rollback, rollback);
+    }
+
+    #[test]
+    fn a_start_time_out_of_nothing_is_refused() {
+        let spec = spec("--runtime process --update-start-timeout 0s -- x").expect("parses");
+        assert_eq!(spec.validate().expect_err("is nothing").field, "UpdateConfig.StartTimeoutMs");
+    }
+
+    #[test]
     fn a_service_without_a_name_is_named_after_its_program() {
         let spec = spec("--runtime process -- /usr/bin/my_web.sh").expect("is valid");
         assert!(spec.name.as_str().starts_with("myweb-"), "{}", spec.name);
@@ -344,6 +387,12 @@ mod tests {
             "--runtime process --constraint node.labels.cores>many -- x",
             "--runtime process --generic-resource licence=0 -- x",
             "--runtime process --generic-resource licence -- x",
+            "--runtime process --update-failure-action explode -- x",
+            "--runtime process --rollback-failure-action rollback -- x",
+            "--runtime process --update-max-failure-ratio 1.5 -- x",
+            "--runtime process --update-order sideways -- x",
+            "--runtime process --update-parallelism -1 -- x",
+            "--runtime process --update-monitor soon -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

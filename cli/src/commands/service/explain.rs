@@ -4,8 +4,10 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
+use swarm_node::api::types::ServiceEntry;
 
 use super::path;
+use super::ps::update_line;
 use crate::client::Client;
 use crate::clock::{ago, now};
 use crate::exit::Failure;
@@ -85,10 +87,12 @@ impl Explain {
         {
             return inspect::one(&object, format);
         }
+        let entry: ServiceEntry = client.get(&path(&self.service), &[]).await?;
         let explanation: Explanation = serde_json::from_value(object).map_err(|error| {
             Failure::failed(format!("the node's answer is not understood: {error}"))
         })?;
-        line(&explanation.text())
+        let update = update_line(&entry).map(|update| format!("{update}\n\n"));
+        line(&format!("{}{}", update.unwrap_or_default(), explanation.text()))
     }
 }
 

@@ -39,6 +39,7 @@ struct ServiceRow {
     name: String,
     mode: &'static str,
     replicas: String,
+    update: String,
     image: String,
     ports: String,
 }
@@ -48,12 +49,18 @@ impl Row for ServiceRow {}
 impl From<ServiceEntry> for ServiceRow {
     fn from(entry: ServiceEntry) -> Self {
         let (service, status) = (entry.service, entry.service_status);
-        let removing = if service.removing { " (removing)" } else { "" };
+        let update = service.update.as_ref().filter(|update| update.is_open());
+        let state = match update {
+            _ if service.removing => " (removing)".to_owned(),
+            Some(update) => format!(" ({})", update.word().replace('_', " ")),
+            None => String::new(),
+        };
         Self {
             id: service.id.to_string(),
             name: service.spec.name.to_string(),
             mode: service.spec.mode.word(),
-            replicas: format!("{}/{}{removing}", status.running_tasks, status.desired_tasks),
+            replicas: format!("{}/{}{state}", status.running_tasks, status.desired_tasks),
+            update: entry.update_status.map(|update| update.state).unwrap_or_default(),
             image: service.spec.task_template.runtime.image(),
             ports: String::new(),
         }

@@ -2,16 +2,21 @@
 
 mod convergence;
 mod create;
+mod diff;
 mod explain;
+mod history;
 mod inspect;
 mod logs;
 mod ls;
 mod options;
+mod pause;
 mod ps;
 mod rm;
+mod rollback;
 mod scale;
 mod update;
 mod update_lists;
+mod update_options;
 mod wait;
 
 use clap::Subcommand;
@@ -23,7 +28,7 @@ use crate::client::{Client, encode};
 use crate::exit::Failure;
 use crate::parse::config_mount::ConfigMount;
 
-use wait::wait_until_running;
+use wait::{Expect, wait_for_update, wait_until_running};
 pub(crate) use wait::{WaitOptions, watch};
 
 /// Manage services
@@ -35,14 +40,19 @@ pub(crate) use wait::{WaitOptions, watch};
     swarm service logs -f web")]
 pub(crate) enum Service {
     Create(Box<create::Create>),
+    Diff(diff::Diff),
     Explain(explain::Explain),
+    History(history::History),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
+    Pause(pause::Pause),
     Ps(ps::Ps),
+    Resume(pause::Resume),
     #[command(visible_alias = "remove")]
     Rm(rm::Rm),
+    Rollback(rollback::Rollback),
     Scale(scale::Scale),
     Update(Box<update::Update>),
 }
@@ -56,12 +66,17 @@ impl Service {
         let client = &global.client()?;
         match self {
             Self::Create(command) => command.run(client, global).await,
+            Self::Diff(command) => command.run(client).await,
             Self::Explain(command) => command.run(client).await,
+            Self::History(command) => command.run(client).await,
             Self::Inspect(command) => command.run(client).await,
             Self::Logs(command) => command.run(client).await,
             Self::Ls(command) => command.run(client).await,
+            Self::Pause(command) => command.run(client).await,
             Self::Ps(command) => command.run(client).await,
+            Self::Resume(command) => command.run(client, global).await,
             Self::Rm(command) => command.run(client).await,
+            Self::Rollback(command) => command.run(client, global).await,
             Self::Scale(command) => command.run(client, global).await,
             Self::Update(command) => command.run(client, global).await,
         }

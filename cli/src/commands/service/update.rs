@@ -3,12 +3,14 @@
 use clap::{Arg, Args};
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::{Priority, ServiceMode, ServiceSpec};
+use swarm_model::update::UpdateState;
 use swarm_node::api::types::{ServiceEntry, Written};
 
 use super::create::priority;
 use super::options::TemplateOptions;
 use super::update_lists::UpdateLists;
-use super::{WaitOptions, path, resolve, wait_until_running};
+use super::update_options::UpdateOptions;
+use super::{Expect, WaitOptions, path, resolve, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
 use crate::exit::Failure;
@@ -17,9 +19,11 @@ use crate::parse::words;
 
 /// Change a service and wait until the change runs
 ///
-/// Tasks are replaced one after the other when the change concerns them, each new one first. Name and
-/// mode cannot change. When somebody else changes the service at the same moment, this fails with exit
-/// code 4 and changes nothing.
+/// Tasks are replaced when the change concerns them, by the rules of --update-parallelism and its like:
+/// one after the other, each new one first, and each has to run for --update-monitor before the next one.
+/// When new ones fail the service goes back to what it was, or stops where it is, and this fails with
+/// exit code 1 and says why. Name and mode cannot change. When somebody else changes the service at the
+/// same moment, this fails with exit code 4 and changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service update --env-add MODE=slow --env-rm OLD web\n  \
@@ -49,6 +53,8 @@ pub(crate) struct Update {
     lists: UpdateLists,
     #[command(flatten)]
     template: TemplateOptions,
+    #[command(flatten)]
+    updates: UpdateOptions,
     /// New program and arguments, behind --
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -85,7 +91,9 @@ impl Update {
         let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
         process.configs.retain(|old| configs.iter().all(|new| new.target != old.target));
         process.configs.extend(configs);
-        if spec == **old {
+        // The same once more lets a paused update go on.
+        let paused = entry.service.update.as_ref().is_some_and(UpdateState::is_open);
+        if spec == **old && !paused {
             return Err(Failure::usage(format!(
                 "nothing to change: service {reference} is like that already; --force replaces \
                  its tasks, `swarm service update --help` shows all options"
@@ -104,6 +112,7 @@ impl Update {
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.task_template.force_update += u64::from(self.force);
         self.template.apply(&mut spec.task_template);
+        self.updates.apply(&mut spec);
         self.lists.apply(&mut spec)?;
         let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
         if let Some(Arguments(arguments)) = self.args {
@@ -156,7 +165,7 @@ pub(super) async fn write(
         written.warnings.iter().for_each(|warning| output::warning(warning));
         return Ok(());
     }
-    wait_until_running(client, global, &id, wait).await
+    wait_for_update(client, global, &id, wait, Expect::update(written.version)).await
 }
 
 #[cfg(test)]
@@ -269,6 +278,15 @@ mod tests {
         assert_eq!(back, old());
         let failure = changed(&["--placement-pref-add", "affinity=service:web"]);
         assert_eq!(failure.expect_err("itself").exit, crate::exit::Exit::Usage);
+    }
+
+    #[test]
+    fn rules_of_updates_are_changed_one_by_one() {
+        let spec = changed(&["--update-parallelism", "4", "--rollback-monitor", "1s"]);
+        let spec = spec.expect("is valid");
+        assert_eq!((spec.update.parallelism, spec.update.monitor_ms), (4, 5000));
+        assert_eq!((spec.rollback.parallelism, spec.rollback.monitor_ms), (1, 1000));
+        assert_eq!(spec.task_template, old().task_template, "no task is replaced for it");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
+use swarm_model::meta::Version;
+use swarm_model::update::{UpdateKind, UpdatePhase};
 use swarm_node::api::types::{ServiceEntry, TaskEntry};
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +43,77 @@ pub(crate) struct WaitOptions {
     pub(crate) quiet: bool,
 }
 
+/// What is waited for: the end of an update, if one began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expect {
+    /// Updates that began earlier are somebody else's; `None` is not interested in any.
+    since: Option<Version>,
+    /// Whether the way back is what was asked for.
+    back: bool,
+}
+
+impl Expect {
+    /// The end of the update that became of the service's `version`, if one did.
+    pub(super) fn update(version: Version) -> Self {
+        Self { since: Some(version), back: false }
+    }
+
+    /// The end of the rollback that did.
+    pub(super) fn rollback(version: Version) -> Self {
+        Self { since: Some(version), back: true }
+    }
+
+    /// The end of what goes on, whatever that is.
+    pub(super) fn any() -> Self {
+        Self { since: Some(Version(0)), back: true }
+    }
+
+    /// How far the update is; nothing when there is none that matters.
+    fn judge(self, entry: &ServiceEntry) -> Course {
+        let since = self.since.unwrap_or(Version(u64::MAX));
+        let service = &entry.service;
+        let Some(update) = service.update.as_ref().filter(|update| update.id.0 >= since.0) else {
+            return Course::Free;
+        };
+        let (name, reason) = (&service.spec.name, &update.reason);
+        let counts = entry.service_status;
+        let verb = match update.kind {
+            UpdateKind::Update => "updating",
+            UpdateKind::Rollback => "rolling back",
+        };
+        match (update.kind, update.phase) {
+            (_, UpdatePhase::Rolling) => {
+                let why = if reason.is_empty() || self.back { "" } else { ": " };
+                let reason = if why.is_empty() { "" } else { reason };
+                let (done, all) = (counts.updated_tasks, counts.desired_tasks);
+                Course::Rolling(format!("{verb} {name}: {done} of {all} tasks{why}{reason}"))
+            }
+            (_, UpdatePhase::Paused) => Course::Failed(format!(
+                "{verb} {name} is paused: {reason}; mend it and update again, let it go on with \
+                 `swarm service resume {name}`, or go back with `swarm service rollback {name}`"
+            )),
+            (UpdateKind::Rollback, UpdatePhase::Completed) if !self.back => {
+                Course::Failed(format!(
+                    "service {name} was rolled back: {reason}; it runs as before, see \
+                     `swarm service ps {name}` and `swarm service diff {name}`"
+                ))
+            }
+            (UpdateKind::Update | UpdateKind::Rollback, UpdatePhase::Completed) => Course::Free,
+        }
+    }
+}
+
+/// How far an update is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Course {
+    /// It decides nothing: there is none, or it is completed.
+    Free,
+    /// It goes on.
+    Rolling(String),
+    /// It did not end as was asked.
+    Failed(String),
+}
+
 /// Waits until all that the service wants has run for the monitor time; Ctrl-C ends the wait only.
 ///
 /// # Errors
@@ -51,9 +124,23 @@ pub(crate) async fn wait_until_running(
     service: &str,
     options: &WaitOptions,
 ) -> Result<(), Failure> {
+    wait_for_update(client, global, service, options, Expect { since: None, back: false }).await
+}
+
+/// The same, but for the end of an update, too.
+///
+/// # Errors
+/// As [`wait_until_running`], and when the update was paused or rolled back.
+pub(super) async fn wait_for_update(
+    client: &Client,
+    global: &Global,
+    service: &str,
+    options: &WaitOptions,
+    expect: Expect,
+) -> Result<(), Failure> {
     let hint = format!("see `{} service ps {service}`", global.invocation());
     tokio::select! {
-        result = watch(client, &hint, service, options) => result,
+        result = watch_for(client, &hint, service, options, expect) => result,
         _ = tokio::signal::ctrl_c() => {
             output::note(&format!("Stopped watching; the work goes on: {hint}"));
             Ok(())
@@ -71,7 +158,17 @@ pub(crate) async fn watch(
     service: &str,
     options: &WaitOptions,
 ) -> Result<(), Failure> {
-    let mut watch = Watch::new(service, options);
+    watch_for(client, hint, service, options, Expect { since: None, back: false }).await
+}
+
+async fn watch_for(
+    client: &Client,
+    hint: &str,
+    service: &str,
+    options: &WaitOptions,
+    expect: Expect,
+) -> Result<(), Failure> {
+    let mut watch = Watch::new(service, options, expect);
     let ended = match options.timeout {
         Some(span) => tokio::time::timeout(span, watch.run(client)).await.ok(),
         None => Some(watch.run(client).await),
@@ -105,18 +202,20 @@ struct Watch {
     service: String,
     filters: String,
     convergence: Convergence,
+    expect: Expect,
     progress: Progress,
     /// What was seen last, in words.
     last: String,
 }
 
 impl Watch {
-    fn new(service: &str, options: &WaitOptions) -> Self {
+    fn new(service: &str, options: &WaitOptions, expect: Expect) -> Self {
         let filters = filters_json(&[("service".to_owned(), service.to_owned())]);
         Self {
             service: service.to_owned(),
             filters: filters.unwrap_or_default(),
             convergence: Convergence::new(options.monitor),
+            expect,
             progress: Progress::new(options.quiet),
             last: "nothing is known of its tasks yet".to_owned(),
         }
@@ -148,7 +247,20 @@ impl Watch {
         let service: ServiceEntry = client.get(&path(&self.service), &[]).await?;
         let tasks: Vec<TaskEntry> = client.get("/v1/tasks", &[("filters", &self.filters)]).await?;
         let name = &service.service.spec.name;
-        match self.convergence.judge(&service, &tasks, Instant::now()) {
+        let verdict = self.convergence.judge(&service, &tasks, Instant::now());
+        match self.expect.judge(&service) {
+            Course::Free => {}
+            Course::Failed(reason) => return Err(Failure::failed(reason)),
+            Course::Rolling(state) => {
+                if let Verdict::Waiting { reasons, .. } = &verdict {
+                    reasons.iter().for_each(|reason| self.progress.say(reason));
+                }
+                self.progress.show(&state);
+                self.last = state;
+                return Ok(None);
+            }
+        }
+        match verdict {
             Verdict::Converged { tasks } => Ok(Some(tasks)),
             Verdict::Stuck(reason) => Err(Failure::failed(format!(
                 "service {name} does not run: {reason}; mend what made it end, then start it again \
@@ -170,5 +282,57 @@ impl Watch {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry(kind: &str, phase: &str, reason: &str) -> ServiceEntry {
+        let template = json!({"Runtime": {"Process": {"Command": ["x"]}}});
+        let at = "2026-01-01T00:00:00Z";
+        serde_json::from_value(json!({
+            "ID": "0".repeat(25), "Meta": {"Version": 9, "CreatedAt": at, "UpdatedAt": at},
+            "Spec": {
+                "Name": "web", "Mode": {"Replicated": {"Replicas": 3}}, "TaskTemplate": template
+            },
+            "PreviousSpec": null, "TemplateVersion": 1, "Template": template, "Removing": false,
+            "Update": {
+                "ID": 7, "Kind": kind, "Phase": phase, "From": 1, "To": 7, "StartedAt": at,
+                "EndedAt": null, "Reason": reason
+            },
+            "ServiceStatus": {"RunningTasks": 3, "DesiredTasks": 3, "UpdatedTasks": 1}
+        }))
+        .expect("is a service")
+    }
+
+    #[test]
+    fn only_the_update_that_was_asked_for_decides() {
+        let (mine, later) = (Expect::update(Version(7)), Expect::update(Version(8)));
+        let rolling = entry("Update", "Rolling", "");
+        let course = Course::Rolling("updating web: 1 of 3 tasks".to_owned());
+        assert_eq!(mine.judge(&rolling), course);
+        assert_eq!(later.judge(&rolling), Course::Free);
+        assert_eq!(mine.judge(&entry("Update", "Completed", "")), Course::Free);
+    }
+
+    #[test]
+    fn a_paused_or_rolled_back_update_failed_and_says_why() {
+        let mine = Expect::update(Version(7));
+        let why = |course: Course| match course {
+            Course::Failed(reason) => reason,
+            Course::Free | Course::Rolling(_) => panic!("{course:?}"),
+        };
+        let paused = why(mine.judge(&entry("Update", "Paused", "1 of 3 tasks failed")));
+        assert!(paused.starts_with("updating web is paused: 1 of 3 tasks failed; "), "{paused}");
+        let back = entry("Rollback", "Completed", "1 of 3 tasks failed");
+        let said = why(mine.judge(&back));
+        assert!(said.starts_with("service web was rolled back: 1 of 3 tasks failed; "), "{said}");
+        assert_eq!(Expect::rollback(Version(7)).judge(&back), Course::Free, "as was asked");
+        let on_its_way = mine.judge(&entry("Rollback", "Rolling", "1 of 3 tasks failed"));
+        let said = "rolling back web: 1 of 3 tasks: 1 of 3 tasks failed".to_owned();
+        assert_eq!(on_its_way, Course::Rolling(said));
     }
 }

@@ -9,7 +9,8 @@ use swarm_model::node::{Availability, Node};
 use swarm_model::task::{Slot, Task};
 
 use super::slot::{self, Next, SlotPlan};
-use super::{Round, by_slot, update};
+use super::update::{self, Seat, Steering};
+use super::{Round, by_slot};
 use crate::enforcer::meets_constraints;
 use crate::scheduler::Wish;
 
@@ -29,7 +30,10 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task]) {
     for tasks in slots.into_values() {
         round.bury(tasks);
     }
-    update::allow(live.iter_mut().map(|(_, _, plan)| plan));
+    let seats = live.iter_mut().map(|(_, tasks, plan)| Seat { tasks, plan }).collect();
+    if update::steer(round, seats, 0) == Steering::Halt {
+        return;
+    }
     for (node, tasks, plan) in live {
         let wish = Wish { only: Some(node.id), avoid: None };
         round.act(tasks, plan, wish);
@@ -38,6 +42,15 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task]) {
 
 fn assess<'a>(round: &Round<'a, '_>, node: &Node, slot: Slot, tasks: &[&'a Task]) -> SlotPlan<'a> {
     let mut plan = slot::assess(round.facts, round.service, slot, tasks);
+    if let Some(turn) = &mut plan.turn {
+        heed(node, turn);
+    }
+    heed(node, &mut plan);
+    plan
+}
+
+/// What the node of a slot takes, and keeps.
+fn heed(node: &Node, plan: &mut SlotPlan<'_>) {
     if node.spec.availability == Availability::Drain {
         plan.stop.extend(plan.keep.take());
         plan.stop.extend(plan.old.take().map(|old| old.task));
@@ -48,5 +61,4 @@ fn assess<'a>(round: &Round<'a, '_>, node: &Node, slot: Slot, tasks: &[&'a Task]
     {
         plan.next = Next::Nothing;
     }
-    plan
 }

@@ -6,7 +6,7 @@ mod global;
 mod need;
 mod replicated;
 mod slot;
-mod update;
+pub(crate) mod update;
 
 use std::time::Duration;
 
@@ -77,14 +77,19 @@ impl<'a> Round<'a, '_> {
         let limit = limit.unwrap_or_else(default_history_limit);
         reaper::trim_history(tasks, plan.keep.is_some(), limit, self.draft);
         let mut need = Need {
-            service: self.service,
+            service: plan.service,
             slot: plan.slot,
             wish,
             old: plan.old,
             replaced: Vec::new(),
             voluntary: false,
+            seated: plan.seated,
         };
         if let Some(keep) = plan.keep {
+            if plan.old.is_some() {
+                let proven = update::unproven_until(self.facts, self.service, keep);
+                proven.into_iter().for_each(|at| self.draft.wake(at));
+            }
             let waits = restart::delayed_until(keep, self.facts.now).is_some();
             if keep.node.is_none() {
                 self.needs.waiting.push((keep, need));

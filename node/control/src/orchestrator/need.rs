@@ -11,7 +11,9 @@ use swarm_model::service::Service;
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
+use swarm_model::update::Order;
 
+use super::update;
 use crate::enforcer::Stance;
 use crate::scheduler::{Scheduler, Wish};
 
@@ -39,6 +41,8 @@ pub(crate) struct Need<'a> {
     pub(crate) replaced: Vec<&'a Task>,
     /// Whether it can be put off while another task of the service starts.
     pub(crate) voluntary: bool,
+    /// Whether it has its turn in an update, which bounds how many start at a time.
+    pub(crate) seated: bool,
 }
 
 /// A task that serves until its replacement runs.
@@ -57,7 +61,11 @@ impl Old<'_> {
     pub(crate) fn yields(&self, service: &Service, scheduler: &Scheduler<'_>) -> bool {
         match self.stance {
             Stance::Forbidden => true,
-            Stance::Outdated => scheduler.fits_in_place(service, self.task),
+            Stance::Outdated => {
+                let may = update::order(service) != Some(Order::StartFirst)
+                    && !update::is_paused(service);
+                may && scheduler.fits_in_place(service, self.task)
+            }
             Stance::Drained { .. } | Stance::Good | Stance::Lost | Stance::Held => false,
         }
     }
@@ -78,12 +86,12 @@ impl Seed {
     /// The task, placed or waiting.
     pub(crate) fn into_task(
         self,
-        service: &Service,
-        slot: Slot,
+        need: &Need<'_>,
         placed: Result<&NodeId, &Rc<str>>,
         now: Timestamp,
         ids: &mut dyn IdSource,
     ) -> NewTask {
+        let Need { service, slot, .. } = *need;
         let not_before = self.not_before.filter(|until| *until > now);
         NewTask {
             id: TaskId::draw(ids),
@@ -98,6 +106,7 @@ impl Seed {
             },
             not_before,
             restart: self.record,
+            voluntary: need.seated,
         }
     }
 }

@@ -10,7 +10,8 @@ use swarm_model::task_state::DesiredState;
 
 use super::need::{Need, Seed};
 use super::slot::{self, SlotPlan};
-use super::{Round, by_slot, update};
+use super::update::{self, Seat, Steering};
+use super::{Round, by_slot};
 use crate::draft::CHANGES_MAX;
 use crate::scheduler::Wish;
 
@@ -48,20 +49,25 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task], replicas: 
             spared
         });
     }
-    create_missing(round, &live, &ending, wanted);
-    update::allow(live.iter_mut().map(|(_, plan)| plan));
+    let missing = wanted - live.len();
+    let seats = live.iter_mut().map(|(tasks, plan)| Seat { tasks, plan }).collect();
+    let Steering::GoOn { fresh } = update::steer(round, seats, missing) else { return };
+    create_missing(round, &live, &ending, wanted, fresh);
     for (tasks, plan) in live {
         round.act(tasks, plan, Wish::default());
     }
 }
 
-/// Asks for tasks in the lowest free slots, all but those where the last task is still ending.
+/// Asks for tasks in the lowest free slots, all but those where the last task is still ending. In an
+/// update `turns` of them have their turn at once, the others run first what is known to.
 fn create_missing<'a>(
     round: &mut Round<'a, '_>,
     live: &[Live<'_, 'a>],
     ending: &BTreeSet<u32>,
     wanted: usize,
+    mut turns: usize,
 ) {
+    let former = round.facts.former.get(&round.service.id);
     let taken: BTreeSet<Slot> = live.iter().map(|(_, plan)| plan.slot).collect();
     let free = (1..).filter(|number| !taken.contains(&Slot::Replica(*number)));
     for number in free.take(wanted - live.len()) {
@@ -72,7 +78,10 @@ fn create_missing<'a>(
             round.draft.leave(round.service.id);
             break;
         }
-        let (service, slot) = (round.service, Slot::Replica(number));
+        let seated = former.is_some() && turns > 0;
+        turns = turns.saturating_sub(1);
+        let service = former.filter(|_| !seated).unwrap_or(round.service);
+        let slot = Slot::Replica(number);
         let need = Need {
             service,
             slot,
@@ -80,6 +89,7 @@ fn create_missing<'a>(
             old: None,
             replaced: Vec::new(),
             voluntary: false,
+            seated,
         };
         round.needs.new.push((Seed::default(), need));
     }

@@ -2,12 +2,15 @@
 //!
 //! Knows nothing of other slots; how many slots may change at a time is `update`'s.
 
+use swarm_model::meta::Revision;
 use swarm_model::restart::RestartRecord;
 use swarm_model::service::Service;
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::update::Order;
 
 use super::need::{Old, Seed};
+use super::update;
 use crate::enforcer::{Stance, stance};
 use crate::facts::{Facts, Host, ended_by_itself, is_current, recency};
 use crate::restart::{self, Verdict};
@@ -23,6 +26,8 @@ pub(super) enum Next {
     Finished {
         /// Whether that task ended badly.
         failed: bool,
+        /// The update under which the slot failed, if it did.
+        under: Option<Revision>,
     },
     /// A new task.
     Create {
@@ -38,6 +43,10 @@ pub(super) enum Next {
 pub(super) struct SlotPlan<'a> {
     /// The slot.
     pub(super) slot: Slot,
+    /// What its tasks are made from.
+    pub(super) service: &'a Service,
+    /// What it were to do, had it its turn in an update, while its tasks are made as before.
+    pub(super) turn: Option<Box<SlotPlan<'a>>>,
     /// The task that is as it should be, running or on its way.
     pub(super) keep: Option<&'a Task>,
     /// A running task that serves until `keep`, or what is created next, runs.
@@ -50,6 +59,8 @@ pub(super) struct SlotPlan<'a> {
     pub(super) ending: bool,
     /// What it needs.
     pub(super) next: Next,
+    /// Whether what it needs has its turn in an update.
+    pub(super) seated: bool,
 }
 
 /// Whether `task` is seen running.
@@ -57,21 +68,57 @@ pub(super) fn runs(task: &Task) -> bool {
     task.status.state == ObservedState::Running
 }
 
-/// Decides for one slot.
+/// Decides for one slot. One that had no turn in an update yet goes on with what is known to run.
 pub(super) fn assess<'a>(
     facts: Facts<'a>,
-    service: &Service,
+    service: &'a Service,
+    slot: Slot,
+    tasks: &[&'a Task],
+) -> SlotPlan<'a> {
+    let mut plan = assess_as(facts, service, slot, tasks);
+    match facts.former.get(&service.id) {
+        Some(former) if !had_its_turn(service, tasks) => {
+            let mut before = assess_as(facts, former, slot, tasks);
+            if let (Next::Create { seed, .. }, Some(keep)) = (&mut plan.next, before.keep) {
+                seed.record.displaced |= keep.restart.displaced && keep.node.is_none();
+            }
+            before.turn = Some(Box::new(plan));
+            if let Next::Create { voluntary: true, .. } = before.next {
+                before.next = Next::Nothing;
+            }
+            before
+        }
+        Some(_) | None => plan,
+    }
+}
+
+/// Whether the update of `service` brought a task into the slot of `tasks`.
+fn had_its_turn(service: &Service, tasks: &[&Task]) -> bool {
+    let update = service.update.as_ref().map(|update| update.id);
+    tasks.iter().any(|task| {
+        let counts = task.is_active() || task.update.is_some() && task.update == update;
+        counts && task.desired != DesiredState::Remove && is_current(task, service)
+    })
+}
+
+/// Decides for one slot whose tasks are made from the template of `service`.
+fn assess_as<'a>(
+    facts: Facts<'a>,
+    service: &'a Service,
     slot: Slot,
     tasks: &[&'a Task],
 ) -> SlotPlan<'a> {
     let mut plan = SlotPlan {
         slot,
+        service,
+        turn: None,
         keep: None,
         old: None,
         stop: Vec::new(),
         held: false,
         ending: tasks.iter().any(|task| is_stopping(facts, task)),
         next: Next::Nothing,
+        seated: false,
     };
     let mut replaced = Vec::new();
     let mut held = Vec::new();
@@ -100,7 +147,7 @@ pub(super) fn assess<'a>(
     });
     plan.held = !held.is_empty();
     for old in replaced {
-        plan.offer_old(old, facts);
+        plan.offer_old(old, facts, service);
     }
     if plan.keep.is_none() && !plan.held {
         plan.next = next(facts, service, tasks, plan.old);
@@ -122,19 +169,29 @@ impl<'a> SlotPlan<'a> {
         }
     }
 
-    /// Lets `old` serve on if it runs, nothing better does, and its time is not over.
-    fn offer_old(&mut self, old: Old<'a>, facts: Facts<'_>) {
+    /// Lets `old` serve on if it runs, nothing better does, and its time is not over. A new version
+    /// is nothing better before it has proven itself.
+    fn offer_old(&mut self, old: Old<'a>, facts: Facts<'_>, service: &Service) {
         let expired = match old.stance {
             Stance::Drained { deadline } => deadline.is_some_and(|at| at <= facts.now),
             Stance::Outdated | Stance::Forbidden => false,
             Stance::Good | Stance::Lost | Stance::Held => true,
         };
-        let served = self.held || self.old.is_some() || self.keep.is_some_and(runs);
+        let taken_over = self.keep.is_some_and(|keep| {
+            let unproven = update::unproven_until(facts, service, keep).is_some();
+            runs(keep) && !(unproven && old.stance == Stance::Outdated)
+        });
+        let served = self.held || self.old.is_some() || taken_over;
         if expired || served || !runs(old.task) {
             self.stop.push(old.task);
         } else {
             self.old = Some(old);
         }
+    }
+
+    /// Whether a task serves it.
+    pub(super) fn is_served(&self) -> bool {
+        self.old.is_some() || self.keep.is_some_and(runs)
     }
 
     /// Whether an update has to wait for this slot before it touches the next one. A task that
@@ -147,7 +204,7 @@ impl<'a> SlotPlan<'a> {
         match self.next {
             Next::Nothing => false,
             Next::Wait => true,
-            Next::Finished { failed } => failed,
+            Next::Finished { failed, .. } => failed,
             // One that starts at once is noticed when it is placed.
             Next::Create { seed, voluntary } => {
                 !voluntary && (seed.not_before.is_some() || self.old.is_some())
@@ -159,9 +216,11 @@ impl<'a> SlotPlan<'a> {
 /// What a slot without a good task needs.
 fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_>>) -> Next {
     let mut newest: Option<&Task> = None;
+    let waits_for_old = update::order(service) == Some(Order::StopFirst);
     for task in tasks.iter().copied() {
         let removed = task.desired == DesiredState::Remove;
-        if (removed || is_current(task, service)) && is_stopping(facts, task) {
+        let in_the_way = removed || waits_for_old || is_current(task, service);
+        if in_the_way && is_stopping(facts, task) {
             return Next::Wait;
         }
         let newer = newest.is_none_or(|newest| recency(newest) < recency(task));
@@ -170,17 +229,27 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
         }
     }
     let create = |seed| Next::Create { seed, voluntary: false };
+    let outdated = old.is_some_and(|old| old.stance == Stance::Outdated);
     let Some(last) = newest else {
-        let voluntary = old.is_some_and(|old| old.stance == Stance::Outdated);
         let record = RestartRecord { displaced: lost_its_place(tasks, old), ..Default::default() };
-        return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary };
+        return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary: outdated };
     };
+    if outdated && last.desired >= DesiredState::Shutdown {
+        // The template came back: what was made from it then was replaced by what serves now.
+        let failed_update = last.restart.failed_update;
+        let record = RestartRecord { failed_update, ..RestartRecord::default() };
+        return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary: true };
+    }
     if !ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
         return create(heir(last));
     }
     match restart::after_end(last, &service.template.restart_policy, facts.now) {
-        Verdict::Finished { failed } => Next::Finished { failed },
+        Verdict::Finished { failed } => {
+            Next::Finished { failed, under: update::failed_under(service, last) }
+        }
         Verdict::Restart { record, not_before } => {
+            let failed_update = update::failed_under(service, last);
+            let record = RestartRecord { failed_update, ..record };
             let rejected = last.status.state == ObservedState::Rejected;
             create(Seed { record, not_before, avoid: last.node.filter(|_| rejected) })
         }

@@ -278,6 +278,22 @@ impl<'a> Class<'a> {
         nodes.at(at).node.id
     }
 
+    /// Notes what another template of the service took before.
+    pub(super) fn catch_up(&mut self, other: &Self) {
+        for (own, other) in self.shares.iter_mut().zip(&other.shares) {
+            // What holds a node does so whatever it was made from.
+            own.staying += other.held - own.held;
+            own.held = other.held;
+        }
+    }
+
+    /// Notes that another template of the service took the place at `at`.
+    pub(super) fn note_taken(&mut self, at: usize) {
+        self.shares[at].held += 1;
+        self.shares[at].staying += 1;
+        self.tree = None;
+    }
+
     /// Takes the place at `at`, which was kept for a task, past the tree.
     pub(super) fn take_held(&mut self, nodes: &mut NodeSet<'_>, at: usize) -> NodeId {
         self.tree = None;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::meta::Version;
 use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
@@ -37,12 +38,24 @@ pub(crate) struct Wish {
     pub(crate) avoid: Option<NodeId>,
 }
 
+type ClassKey = (ServiceId, Version);
+
+fn key(service: &Service) -> ClassKey {
+    (service.id, service.template_version)
+}
+
+/// The first and the last key that there can be for `service`.
+fn templates_of(service: &Service) -> (ClassKey, ClassKey) {
+    ((service.id, Version(0)), (service.id, Version(u64::MAX)))
+}
+
 /// Places tasks for one round.
 #[derive(Debug)]
 pub(crate) struct Scheduler<'a> {
     facts: Facts<'a>,
     nodes: Option<NodeSet<'a>>,
-    classes: BTreeMap<ServiceId, Class<'a>>,
+    /// By service and version of its template: a service in an update has two.
+    classes: BTreeMap<ClassKey, Class<'a>>,
     /// How many tasks of each service the round is about.
     demand: BTreeMap<ServiceId, usize>,
     preemption: Preemption,
@@ -66,9 +79,22 @@ impl<'a> Scheduler<'a> {
     /// Why no node fits.
     pub(crate) fn place(&mut self, service: &'a Service, wish: &Wish) -> Result<NodeId, Rc<str>> {
         let (nodes, class) = self.class(service);
-        match wish.only {
+        let placed = match wish.only {
             Some(node) => class.place_on(nodes, node),
             None => class.place_anywhere(nodes, wish.avoid),
+        }?;
+        self.tell_of(service, placed);
+        Ok(placed)
+    }
+
+    /// What one template of a service took counts for its other one.
+    fn tell_of(&mut self, service: &Service, taken: NodeId) {
+        let Some(at) = self.nodes.as_ref().and_then(|nodes| nodes.position(taken)) else { return };
+        let (first, last) = templates_of(service);
+        for (other, class) in self.classes.range_mut(first..=last) {
+            if *other != key(service) {
+                class.note_taken(at);
+            }
         }
     }
 
@@ -87,7 +113,9 @@ impl<'a> Scheduler<'a> {
             let fits = preempt::fits_by_itself(nodes, class, task, at);
             if fits && wish.only.is_none_or(|node| node == nodes.at(at).node.id) {
                 nodes.release(task.id);
-                return Ok(class.take_held(nodes, at));
+                let placed = class.take_held(nodes, at);
+                self.tell_of(service, placed);
+                return Ok(placed);
             }
         }
         let placed = self.place(service, wish)?;
@@ -111,7 +139,7 @@ impl<'a> Scheduler<'a> {
     ) -> Room<'a> {
         let facts = self.facts;
         let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
-        let Some(class) = self.classes.get_mut(&service.id) else { return Room::None };
+        let Some(class) = self.classes.get_mut(&key(service)) else { return Room::None };
         self.preemption.make_room(facts, nodes, class, task, wish.only, fate)
     }
 
@@ -121,13 +149,13 @@ impl<'a> Scheduler<'a> {
         if let Some((at, ending)) = nodes.held_for(task.id) {
             return explain::room_is_made(&nodes.at(at).node.description.hostname, ending).into();
         }
-        let class = self.classes.get_mut(&service.id);
+        let class = self.classes.get_mut(&key(service));
         class.map_or_else(|| "".into(), |class| class.refusal(nodes, wish.only))
     }
 
     /// Whether a task of `service` would fit where `old` is, were `old` gone.
     pub(crate) fn fits_in_place(&self, service: &Service, old: &Task) -> bool {
-        let class = self.classes.get(&service.id);
+        let class = self.classes.get(&key(service));
         class.zip(self.nodes.as_ref()).is_some_and(|(class, nodes)| class.fits_in_place(nodes, old))
     }
 
@@ -135,10 +163,14 @@ impl<'a> Scheduler<'a> {
         let facts = self.facts;
         let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
         let demand = self.demand.get(&service.id).copied().unwrap_or(1);
-        let class = self
-            .classes
-            .entry(service.id)
-            .or_insert_with(|| Class::new(facts, nodes, service, demand));
+        if !self.classes.contains_key(&key(service)) {
+            let mut class = Class::new(facts, nodes, service, demand);
+            let (first, last) = templates_of(service);
+            let other = self.classes.range(first..=last).next();
+            other.into_iter().for_each(|(_, other)| class.catch_up(other));
+            self.classes.insert(key(service), class);
+        }
+        let class = self.classes.get_mut(&key(service)).expect("it was put there above");
         (nodes, class)
     }
 }

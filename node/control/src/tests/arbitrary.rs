@@ -17,11 +17,13 @@ use swarm_model::service::Service;
 use swarm_model::task::{Eviction, Slot, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::Timestamp;
+use swarm_model::update::{UpdateKind, UpdatePhase, UpdateState};
 use swarm_model::view::View;
 
 use crate::testing::{Ids, offer, spec, template};
 use crate::{CHANGES_MAX, Scope, explain, reconcile};
 
+const PHASES: [UpdatePhase; 3] = [UpdatePhase::Rolling, UpdatePhase::Rolling, UpdatePhase::Paused];
 const DESIRED: [DesiredState; 4] =
     [DesiredState::Ready, DesiredState::Running, DesiredState::Shutdown, DesiredState::Remove];
 const OBSERVED: [ObservedState; 13] = [
@@ -80,7 +82,10 @@ fn task() -> impl Strategy<Value = Task> {
                     attempts,
                     window_start: not_before,
                     displaced: streak % 2 == 0,
+                    failed_update: (attempts % 3 == 0).then_some(Revision(1)),
                 },
+                update: (attempts % 2 == 0).then_some(Revision(1)),
+                ran_at: not_before,
             }
         },
     )
@@ -116,6 +121,16 @@ fn service(raw: u128) -> impl Strategy<Value = Service> {
             template_version: Version(1),
             template: Arc::new(template),
             removing,
+            update: (memory % 2 == 0).then(|| UpdateState {
+                id: Revision(1),
+                kind: [UpdateKind::Update, UpdateKind::Rollback][usize::from(memory % 3 == 0)],
+                phase: PHASES[usize::try_from(memory % 5).expect("small") % 3],
+                from: Version(0),
+                to: Version(1),
+                started_at: Timestamp::from_millis(memory),
+                ended_at: None,
+                reason: String::new(),
+            }),
         }
     })
 }
@@ -160,8 +175,9 @@ proptest! {
                 | Change::SetDesired { task, .. }
                 | Change::Orphan { task, .. }
                 | Change::Preempt { task, .. }
+                | Change::Yield { task, .. }
                 | Change::RemoveTask { task, .. } => (*task, None),
-                Change::DeleteService { .. } => continue,
+                Change::DeleteService { .. } | Change::Update { .. } => continue,
             };
             prop_assert!(touched.insert(task), "{change:?} comes second");
             prop_assert!(node.is_none_or(|node| view.nodes[&node].takes_tasks()), "{change:?}");

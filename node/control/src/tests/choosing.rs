@@ -120,6 +120,7 @@ fn service(number: u64, chance: &mut Chance) -> Service {
         template_version: Version(1),
         template: Arc::new(template),
         removing: false,
+        update: None,
     }
 }
 
@@ -137,6 +138,8 @@ fn task(service: &Service, number: u32, node: NodeId) -> Task {
         not_before: None,
         restart: Default::default(),
         eviction: None,
+        update: None,
+        ran_at: None,
     }
 }
 

@@ -12,4 +12,7 @@ mod property;
 mod restarting;
 mod room;
 mod scaling;
+mod steering;
 mod updating;
+mod updating_faults;
+mod updating_property;

@@ -16,6 +16,7 @@ use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceMode;
 use swarm_model::task::{Slot, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
 
 use crate::testing::{Cluster, spec, template};
 use crate::{Scope, reconcile};
@@ -78,7 +79,9 @@ impl Shape {
 #[derive(Debug, Clone)]
 enum Step {
     Create(Option<u32>, Shape),
-    Update(usize, Shape),
+    Update(usize, Shape, UpdatePolicy),
+    Rollback(usize),
+    Pause(usize, bool),
     Scale(usize, u32),
     RemoveService(usize),
     AddNode,
@@ -90,6 +93,32 @@ enum Step {
     Agents,
     Round,
     Elapse(u64),
+}
+
+/// Any rules of updates.
+pub(super) fn policy() -> impl Strategy<Value = UpdatePolicy> {
+    let action = prop::sample::select(vec![
+        None,
+        Some(FailureAction::Pause),
+        Some(FailureAction::Continue),
+        Some(FailureAction::Rollback),
+    ]);
+    let order = prop::sample::select(vec![None, Some(Order::StartFirst), Some(Order::StopFirst)]);
+    let times = (prop_oneof![Just(0u64), 0u64..3000], prop_oneof![Just(0u64), 0u64..6000]);
+    let ratio = prop_oneof![2 => Just(0u16), 1 => 0u16..=1000];
+    (0u32..5, times, action, ratio, order).prop_map(
+        |(parallelism, (delay_ms, monitor_ms), failure_action, max_failure_permille, order)| {
+            UpdatePolicy {
+                parallelism,
+                delay_ms,
+                monitor_ms,
+                failure_action,
+                max_failure_permille,
+                order,
+                start_timeout_ms: 30_000,
+            }
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -107,7 +136,10 @@ fn step() -> impl Strategy<Value = Step> {
     let replicas = prop_oneof![4 => (0u32..9).prop_map(Some), 1 => Just(None)];
     prop_oneof![
         3 => (replicas, shape()).prop_map(|(replicas, shape)| Step::Create(replicas, shape)),
-        2 => (at.clone(), shape()).prop_map(|(at, shape)| Step::Update(at, shape)),
+        2 => (at.clone(), shape(), policy())
+            .prop_map(|(at, shape, policy)| Step::Update(at, shape, policy)),
+        1 => at.clone().prop_map(Step::Rollback),
+        1 => (at.clone(), any::<bool>()).prop_map(|(at, paused)| Step::Pause(at, paused)),
         2 => (at.clone(), 0u32..9).prop_map(|(at, count)| Step::Scale(at, count)),
         1 => at.clone().prop_map(Step::RemoveService),
         1 => Just(Step::AddNode),
@@ -146,9 +178,9 @@ impl World {
                 let name = format!("s{}", self.created);
                 self.cluster.create(spec(&name, replicas, shape.template()));
             }
-            Step::Update(at, shape) => {
+            Step::Update(at, ..) | Step::Rollback(at) | Step::Pause(at, _) => {
                 if let Some(id) = self.service(at) {
-                    self.cluster.update(id, |spec| spec.task_template = shape.template());
+                    self.change(id, step);
                 }
             }
             Step::Scale(at, count) => {
@@ -206,6 +238,24 @@ impl World {
         }
     }
 
+    /// What concerns the update of a service.
+    fn change(&mut self, id: ServiceId, step: &Step) {
+        // There may be none to pause, and nothing to go back to.
+        match *step {
+            Step::Update(_, shape, policy) => self.cluster.update(id, |spec| {
+                spec.task_template = shape.template();
+                spec.update = policy;
+            }),
+            Step::Rollback(_) => {
+                drop(self.cluster.apply(Op::RollbackService { id, version: None, to: None }));
+            }
+            Step::Pause(_, paused) => {
+                drop(self.cluster.apply(Op::PauseUpdate { id, paused }));
+            }
+            _ => {}
+        }
+    }
+
     /// A round, and the whole view right after it: nothing may be left to decide, but the start of
     /// a task that got its node when its delay was over (an object changes once a plan), and the next
     /// slot of an update whose last one turned out to have no place: just one, whose task is old.
@@ -217,7 +267,30 @@ impl World {
             let created = |change: &&Change| matches!(change, Change::CreateTask(new) if new.node.is_none() && new.service == of);
             changes.iter().filter(created).count()
         };
+        let turned: BTreeSet<ServiceId> = plan
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Update { service, step: UpdateStep::RollBack { .. }, .. } => Some(*service),
+                _other => None,
+            })
+            .collect();
+        let of = |change: &Change| match change {
+            Change::CreateTask(new) => Some(new.service),
+            Change::SetDesired { task, .. }
+            | Change::Yield { task, .. }
+            | Change::Explain { task, .. }
+            | Change::Assign { task, .. }
+            | Change::Preempt { task, .. }
+            | Change::Orphan { task, .. }
+            | Change::RemoveTask { task, .. } => view.tasks.get(task).map(|task| task.service),
+            Change::Update { service, .. } | Change::DeleteService { service, .. } => {
+                Some(*service)
+            }
+        };
         let follows = |change: &Change| match change {
+            // It has another template since.
+            change if of(change).is_some_and(|service| turned.contains(&service)) => true,
             Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
                 .changes
                 .iter()
@@ -245,6 +318,8 @@ impl World {
                 let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
                 process.command = vec!["ok".to_owned()];
                 spec.task_template.force_update += 1;
+                // Else what fits nowhere in time would bring back what was before.
+                spec.update.failure_action = Some(FailureAction::Continue);
             });
         }
         self.cluster.settle();

@@ -19,6 +19,7 @@ use crate::service::{Priority, ServiceMode, ServiceSpec};
 use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
 use crate::task_state::{DesiredState, ObservedState};
 use crate::units::{Bytes, MilliCpu, Timestamp};
+use crate::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
 
 const NODE: NodeId = NodeId::from_raw(1);
 const SERVICE: ServiceId = ServiceId::from_raw(2);
@@ -91,7 +92,22 @@ pub fn template() -> TaskTemplate {
 pub fn service(mode: ServiceMode) -> ServiceSpec {
     let name = "web".parse().expect("is a name");
     let priority = Priority(70);
-    ServiceSpec { name, labels: labels(), mode, task_template: template(), priority }
+    let update = UpdatePolicy {
+        parallelism: 2,
+        delay_ms: 100,
+        monitor_ms: 3000,
+        failure_action: Some(FailureAction::Rollback),
+        max_failure_permille: 250,
+        order: Some(Order::StopFirst),
+        start_timeout_ms: 60_000,
+    };
+    let rollback = UpdatePolicy {
+        failure_action: Some(FailureAction::Continue),
+        order: Some(Order::StartFirst),
+        ..update
+    };
+    let task_template = template();
+    ServiceSpec { name, labels: labels(), mode, task_template, priority, update, rollback }
 }
 
 /// A config.
@@ -154,7 +170,14 @@ fn changes() -> Vec<Change> {
         pending: String::new(),
         desired: DesiredState::Running,
         not_before: Some(Timestamp::from_millis(5)),
-        restart: RestartRecord { streak: 1, attempts: 2, window_start: None, displaced: true },
+        restart: RestartRecord {
+            streak: 1,
+            attempts: 2,
+            window_start: None,
+            displaced: true,
+            failed_update: Some(Revision(7)),
+        },
+        voluntary: true,
     };
     let reason = "no node fits".to_owned();
     vec![
@@ -167,6 +190,22 @@ fn changes() -> Vec<Change> {
         Change::RemoveTask { task, version },
         Change::DeleteService { service: SERVICE, version },
         Change::Preempt { task, version, by: TaskId::from_raw(8) },
+        Change::Yield { task, version },
+        Change::Update {
+            service: SERVICE,
+            version,
+            step: UpdateStep::Pause { reason: "1 of 2 tasks failed".to_owned() },
+        },
+        Change::Update {
+            service: SERVICE,
+            version,
+            step: UpdateStep::RollBack { reason: "1 of 2 tasks failed".to_owned() },
+        },
+        Change::Update {
+            service: SERVICE,
+            version,
+            step: UpdateStep::Complete { reason: String::new() },
+        },
     ]
 }
 
@@ -206,6 +245,7 @@ pub fn ops() -> Vec<Op> {
             id: SERVICE,
             version,
             spec: Box::new(service(ServiceMode::Replicated { replicas: 2 })),
+            steered: true,
         },
         Op::CreateService {
             id: ServiceId::from_raw(12),
@@ -235,6 +275,8 @@ pub fn ops() -> Vec<Op> {
         Op::RemoveNode { id: second, force: true },
         Op::RemoveService { id: SERVICE },
         Op::RemoveConfig { id: CONFIG },
+        Op::RollbackService { id: SERVICE, version: Some(Version(9)), to: Some(Version(7)) },
+        Op::PauseUpdate { id: SERVICE, paused: true },
     ]
 }
 

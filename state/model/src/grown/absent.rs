@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use serde::ser::{Error, Impossible, SerializeMap, SerializeSeq};
+use serde::ser::{Error, Impossible, SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
 use super::Absent;
@@ -63,7 +63,7 @@ impl Serializer for Is {
     type SerializeTupleStruct = Impossible<(), Another>;
     type SerializeTupleVariant = Impossible<(), Another>;
     type SerializeMap = Empty;
-    type SerializeStruct = Impossible<(), Another>;
+    type SerializeStruct = Fields;
     type SerializeStructVariant = Impossible<(), Another>;
 
     numbers! { serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) }
@@ -156,7 +156,10 @@ impl Serializer for Is {
         _name: &'static str,
         _len: usize,
     ) -> Result<Self::SerializeStruct, Another> {
-        Err(Another)
+        match self.0 {
+            Absent::Struct(fields) => Ok(Fields(fields.iter())),
+            Absent::Nothing | Absent::Number(_) => Err(Another),
+        }
     }
 
     fn serialize_struct_variant(
@@ -167,6 +170,26 @@ impl Serializer for Is {
         _len: usize,
     ) -> Result<Self::SerializeStructVariant, Another> {
         Err(Another)
+    }
+}
+
+/// A struct as long as its fields are these.
+struct Fields(std::slice::Iter<'static, Absent>);
+
+impl SerializeStruct for Fields {
+    type Ok = ();
+    type Error = Another;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        _key: &'static str,
+        value: &T,
+    ) -> Result<(), Another> {
+        self.0.next().map_or(Err(Another), |field| value.serialize(Is(*field)))
+    }
+
+    fn end(self) -> Result<(), Another> {
+        Is(Absent::Nothing).when(self.0.len() == 0)
     }
 }
 

@@ -21,19 +21,49 @@ enum Absent {
     Nothing,
     /// This number.
     Number(u64),
+    /// A struct with these in its fields.
+    Struct(&'static [Absent]),
 }
+
+/// [`crate::update::UpdatePolicy`]'s default, field by field.
+const POLICY: Absent = Absent::Struct(&[
+    Absent::Number(1),
+    Absent::Number(0),
+    Absent::Number(5000),
+    Absent::Nothing,
+    Absent::Number(0),
+    Absent::Nothing,
+    Absent::Number(300_000),
+]);
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 4] = [
+const GREW: [(&str, &str, Absent); 13] = [
+    ("NewTask", "voluntary", Absent::Nothing),
+    ("Op", "steered", Absent::Nothing),
     ("Resources", "Generic", Absent::Nothing),
     ("RestartRecord", "Displaced", Absent::Nothing),
+    ("RestartRecord", "FailedUpdate", Absent::Nothing),
+    ("Service", "Update", Absent::Nothing),
     ("ServiceSpec", "Priority", Absent::Number(50)),
+    ("ServiceSpec", "UpdateConfig", POLICY),
+    ("ServiceSpec", "RollbackConfig", POLICY),
+    ("Stored", "histories", Absent::Nothing),
     ("StoredTask", "eviction", Absent::Nothing),
+    ("StoredTask", "update", Absent::Nothing),
+    ("StoredTask", "ran_at", Absent::Nothing),
 ];
 
 /// The variants of enums that the former format did not have.
-const JOINED: [(&str, &str); 1] = [("Change", "Preempt")];
+const JOINED: [(&str, &str); 7] = [
+    ("Change", "Preempt"),
+    ("Change", "Yield"),
+    ("Change", "Update"),
+    ("Op", "RollbackService"),
+    ("Op", "PauseUpdate"),
+    ("Rejection", "NoSuchVersion"),
+    ("Rejection", "NoUpdate"),
+];
 
 /// A value as the former format had it. Read: as one of today, what is new has its default. Written:
 /// an error when what is new is anything else.
