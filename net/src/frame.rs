@@ -105,6 +105,7 @@ mod tests {
     use serde::Deserialize;
     use swarm_model::assignment::AssignmentMessage;
     use swarm_model::fuzz::sample;
+    use swarm_model::runtime::RuntimeSpec;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Sample {
@@ -131,6 +132,8 @@ mod tests {
         for assignment in &mut changed {
             let template = std::sync::Arc::make_mut(&mut assignment.template);
             template.resources.reservations.generic.clear();
+            let RuntimeSpec::Process(process) = &mut template.runtime;
+            process.namespaces.clear();
         }
         let expect = AssignmentMessage::Delta { generation, changed, removed };
         assert_eq!(decode::<AssignmentMessage>(&bytes).as_ref(), Ok(&expect));

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests end at the first surprise")]
 
 mod conformance;
+#[path = "process_runtime/isolation.rs"]
+mod isolation;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -157,6 +157,7 @@ mod tests {
     use swarm_model::fuzz::sample;
     use swarm_model::id::{NodeId, RequestId, ServiceId};
     use swarm_model::plan::Change;
+    use swarm_model::runtime::RuntimeSpec;
     use swarm_model::units::Timestamp;
 
     fn small() -> Command {
@@ -197,6 +198,8 @@ mod tests {
                 spec.update = Default::default();
                 spec.rollback = Default::default();
                 spec.task_template.resources.reservations.generic.clear();
+                let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+                process.namespaces.clear();
             }
             Op::ApplyPlan { changes, .. } => {
                 changes.retain(|change| {
@@ -291,6 +294,11 @@ mod tests {
             }),
             2
         );
+        let isolated = |spec: &mut swarm_model::service::ServiceSpec| {
+            let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+            process.namespaces.insert(swarm_model::runtime::Namespace::Net);
+        };
+        assert_eq!(create(&isolated), 2);
     }
 
     #[test]

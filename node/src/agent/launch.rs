@@ -79,6 +79,7 @@ pub(super) fn launch(
         groups: process.groups.clone(),
         workdir: process.workdir.clone(),
         hostname: process.hostname.as_ref().map(expand).transpose()?,
+        namespaces: process.namespaces.clone(),
         limits: assignment.template.resources.limits,
         configs: files.collect(),
         stop_signal: assignment.template.stop_signal,

@@ -56,6 +56,14 @@ pub enum Failure {
         /// What is missing.
         why: String,
     },
+    /// This node cannot keep the task apart from the machine as it asks.
+    #[error("cannot give the task private namespaces ({names}) on this node: {why}")]
+    NotIsolated {
+        /// Which were asked for.
+        names: String,
+        /// What is missing.
+        why: String,
+    },
     /// A config's target would lie outside its directory.
     #[error("config target {path} is not a path below the configs directory")]
     BadConfigPath {
@@ -115,6 +123,7 @@ impl Failure {
             | Self::NoSuchWorkdir { .. }
             | Self::PermissionDenied { .. }
             | Self::LimitUnsupported { .. }
+            | Self::NotIsolated { .. }
             | Self::BadConfigPath { .. }
             | Self::AlreadyStarted { .. } => true,
             Self::UnknownTask { .. }

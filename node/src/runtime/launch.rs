@@ -3,12 +3,13 @@
 //! Nothing here is checked against this machine; [`TaskRuntime::prepare`](super::TaskRuntime)
 //! does that.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
 use swarm_model::id::TaskId;
 use swarm_model::resources::Limits;
-use swarm_model::runtime::Signal;
+use swarm_model::runtime::{Namespace, Signal};
 
 use crate::logs::LogLimits;
 
@@ -33,6 +34,8 @@ pub struct Launch {
     pub workdir: Option<String>,
     /// Host name that the task sees (needs root; `HOSTNAME` is set in any case).
     pub hostname: Option<String>,
+    /// What it shall not share with the machine.
+    pub namespaces: BTreeSet<Namespace>,
     /// What it may use at most.
     pub limits: Limits,
     /// Files that it finds in the directory that `SWARM_CONFIGS_DIR` names.
@@ -56,6 +59,7 @@ impl Launch {
             groups: Vec::new(),
             workdir: None,
             hostname: None,
+            namespaces: BTreeSet::new(),
             limits: Limits::default(),
             configs: Vec::new(),
             stop_signal: Signal::TERM,

@@ -1,6 +1,6 @@
 //! What a task runs: the part of a task template that a runtime understands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -53,6 +53,53 @@ pub struct ProcessSpec {
     pub hostname: Option<String>,
     /// Files made from configs.
     pub configs: Vec<ConfigReference>,
+    /// What of the machine it sees for itself.
+    pub namespaces: BTreeSet<Namespace>,
+}
+
+/// A part of the machine that a program can have for itself instead of sharing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Mounts: what it mounts is seen by it alone.
+    Mount,
+    /// Processes: it sees only its own, and all end with it. It has mounts of its own then, too.
+    Pid,
+    /// Network: it has none but a loopback of its own.
+    Net,
+    /// System V and POSIX message queues, semaphores and shared memory; mounts of its own, too.
+    Ipc,
+}
+
+impl Namespace {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Mount, Self::Pid, Self::Net, Self::Ipc];
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+        })
+    }
+}
+
+/// Why a text is not a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no namespace: choose from mount, pid, net, ipc")]
+pub struct ParseNamespaceError(String);
+
+impl FromStr for Namespace {
+    type Err = ParseNamespaceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNamespaceError> {
+        let found = Self::ALL.into_iter().find(|one| one.to_string() == text);
+        found.ok_or_else(|| ParseNamespaceError(text.to_owned()))
+    }
 }
 
 /// A config that becomes a file of the task.

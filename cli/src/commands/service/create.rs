@@ -304,6 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_shared_is_listed_with_commas() {
+        let namespaces = |text: &str| {
+            let spec = spec(&format!("{text} --runtime process -- /bin/web"))?;
+            let RuntimeSpec::Process(process) = spec.task_template.runtime;
+            Ok::<Vec<_>, Failure>(process.namespaces.into_iter().collect())
+        };
+        use swarm_model::runtime::Namespace;
+        assert_eq!(
+            namespaces("--isolate pid,net").ok(),
+            Some(vec![Namespace::Pid, Namespace::Net])
+        );
+        assert_eq!(namespaces("--isolate none").ok(), Some(Vec::new()));
+    }
+
+    #[test]
     fn a_kind_of_resource_is_asked_for_once() {
         let asked = |options: &str| spec(&format!("{options} --runtime process -- /bin/web"));
         let two = asked("--device-class camera=2 --generic-resource licence=1").expect("is valid");

@@ -1,10 +1,11 @@
 //! The single-valued options that `service create` and `service update` share.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use swarm_model::restart::{Reschedule, RestartCondition};
-use swarm_model::runtime::{RuntimeSpec, Signal};
+use swarm_model::runtime::{Namespace, RuntimeSpec, Signal};
 use swarm_model::task::TaskTemplate;
 use swarm_model::units::{Bytes, MilliCpu};
 
@@ -26,6 +27,14 @@ fn restart_delay(text: &str) -> Result<RestartDelay, String> {
     duration::parse(text).map(RestartDelay::Fixed)
 }
 
+fn isolation(text: &str) -> Result<BTreeSet<Namespace>, String> {
+    if text == "none" {
+        return Ok(BTreeSet::new());
+    }
+    let all = text.split(',').map(|one| one.trim().parse::<Namespace>());
+    all.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
 /// Options that set one field of the task template each; what is absent stays.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TemplateOptions {
@@ -38,6 +47,9 @@ pub(super) struct TemplateOptions {
     /// Host name in the task's HOSTNAME; takes templates like web-{{.Task.Slot}}
     #[arg(long, value_name = "NAME", help_heading = "Process")]
     hostname: Option<String>,
+    /// What a task does not share with the machine: mount, pid, net, ipc, with commas; none for all shared
+    #[arg(long, value_name = "WHAT", value_parser = isolation, help_heading = "Process")]
+    isolate: Option<BTreeSet<Namespace>>,
     /// Signal that asks a task to stop [default: SIGTERM]
     #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
     stop_signal: Option<Signal>,
@@ -100,6 +112,7 @@ impl TemplateOptions {
         set_or_clear(&mut process.user, self.user);
         set_or_clear(&mut process.workdir, self.workdir);
         set_or_clear(&mut process.hostname, self.hostname);
+        set(&mut process.namespaces, self.isolate);
         set(&mut template.stop_signal, self.stop_signal);
         set(&mut template.stop_grace_ms, self.stop_grace_period.map(duration::millis));
         let resources = &mut template.resources;

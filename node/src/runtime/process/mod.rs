@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod files;
 pub(crate) mod fuzz;
+mod isolate;
 mod launcher;
 mod prepare;
 mod processes;

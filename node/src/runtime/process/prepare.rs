@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 use rustix::process::{getegid, geteuid, getgroups};
+use swarm_model::runtime::Namespace;
 
 use super::record::{Account, LaunchRecord, RunDir};
 use super::{Inner, account, files, resolve};
@@ -16,6 +17,10 @@ pub(super) fn prepare(inner: &Inner, launch: &Launch) -> Result<(), Failure> {
     let dir = inner.run_dir(launch.task);
     if dir.was_started() {
         return Err(Failure::AlreadyStarted { task: launch.task });
+    }
+    if launch.namespaces.contains(&Namespace::Pid) && !geteuid().is_root() {
+        let why = "only a daemon that runs as root can make it".to_owned();
+        return Err(Failure::NotIsolated { names: Namespace::Pid.to_string(), why });
     }
     let (account, home) = whom(launch)?;
     let own_workdir = launch.workdir.is_none();
@@ -42,6 +47,7 @@ pub(super) fn prepare(inner: &Inner, launch: &Launch) -> Result<(), Failure> {
         workdir,
         own_workdir,
         hostname: launch.hostname.clone(),
+        namespaces: launch.namespaces.clone(),
         group,
         refuge: inner.cgroups().refuge().to_vec(),
         log_dir: inner.config.logs.ring(launch.task),

@@ -4,6 +4,7 @@
 //! held by the supervisor as long as it lives. Nothing is fsynced: after a power cut nothing of the
 //! task runs any more, and a record that is missing or damaged then reads as "lost".
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use swarm_model::id::TaskId;
+use swarm_model::runtime::Namespace;
 use swarm_model::units::Timestamp;
 
 use super::processes::ProcessRef;
@@ -38,6 +40,9 @@ pub(super) struct LaunchRecord {
     /// Whether that is the task's own directory, which other users cannot reach by its path.
     pub(super) own_workdir: bool,
     pub(super) hostname: Option<String>,
+    /// What it does not share; records of older daemons have none.
+    #[serde(default)]
+    pub(super) namespaces: BTreeSet<Namespace>,
     pub(super) group: Group,
     /// Groups for the supervisor itself.
     pub(super) refuge: Vec<PathBuf>,

@@ -3,6 +3,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use swarm_model::runtime::Namespace;
 use swarm_model::units::Timestamp;
 
 use super::record::LaunchRecord;
@@ -39,6 +40,8 @@ pub(super) enum Step {
     Session,
     /// Join the task's groups.
     Group,
+    /// Make private namespaces.
+    Isolate,
     /// Set the host name.
     Hostname,
     /// Change user and groups.
@@ -55,13 +58,14 @@ pub(super) enum Step {
 
 impl Step {
     /// All, so that a step travels as its place in this list.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Launch,
         Self::Refuge,
         Self::Log,
         Self::Fork,
         Self::Session,
         Self::Group,
+        Self::Isolate,
         Self::Hostname,
         Self::Account,
         Self::Workdir,
@@ -89,6 +93,7 @@ impl StartError {
         };
         let what = match self.step {
             Step::Execute => return execute_failure(program(), source),
+            Step::Isolate => return isolate_failure(launch, &source),
             Step::Account => {
                 let (uid, gid) =
                     launch.account.as_ref().map_or((0, 0), |account| (account.uid, account.gid));
@@ -108,6 +113,21 @@ impl StartError {
         };
         Failure::io(what, source)
     }
+}
+
+fn isolate_failure(launch: &LaunchRecord, source: &io::Error) -> Failure {
+    let names: Vec<_> = launch.namespaces.iter().map(Namespace::to_string).collect();
+    let why = match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "the kernel or a sandbox around the daemon forbids it (run the daemon as root, or see \
+             kernel.unprivileged_userns_clone)"
+                .to_owned()
+        }
+        Some(libc::ENOSPC) => "too many there are (see user.max_*_namespaces)".to_owned(),
+        Some(libc::EINVAL | libc::ENOSYS) => "this kernel has no such namespaces".to_owned(),
+        _ => source.to_string(),
+    };
+    Failure::NotIsolated { names: names.join(", "), why }
 }
 
 fn execute_failure(program: String, source: io::Error) -> Failure {

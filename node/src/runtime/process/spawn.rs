@@ -1,8 +1,8 @@
 //! Forks and executes the program of a task: born in its cgroup, in a session of its own, as its
 //! user, and killed with its supervisor.
 //!
-//! The only module with unsafe code: a fork that puts the child into a cgroup at birth. Joining one
-//! later makes the kernel wait for an RCU grace period (measured: 8 ms), which is most of a start.
+//! With unsafe code, as `isolate` beside it: a fork that puts the child into a cgroup at birth. Joining
+//! one later makes the kernel wait for an RCU grace period (measured: 8 ms), which is most of a start.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,9 @@ use rustix::process::{
     Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid, umask,
 };
 use rustix::thread::{self, UnshareFlags};
+use swarm_model::runtime::Namespace;
 
+use super::isolate;
 use super::record::LaunchRecord;
 use super::report::{StartError, Step};
 
@@ -54,7 +56,7 @@ pub(super) fn spawn(
             Ok(()) => Step::Execute.failed(&command.exec()),
             Err((step, error)) => step.failed(&error),
         };
-        let step = u8::try_from(step as usize).expect("there are twelve steps");
+        let step = u8::try_from(step as usize).expect("there are few steps");
         let mut message = vec![step];
         message.extend_from_slice(&errno.to_le_bytes());
         // Nobody reads it if the supervisor is gone; then nothing matters.
@@ -87,6 +89,7 @@ fn prepare_child(
     for group in launch.group.joined.iter().map(PathBuf::as_path).chain(late) {
         join(&group.join("cgroup.procs")).map_err(|error| (Step::Group, error))?;
     }
+    isolate::enter(&launch.namespaces).map_err(|error| (Step::Isolate, error))?;
     // The supervisor protects itself from the out-of-memory killer; its program must not be.
     std::fs::write("/proc/self/oom_score_adj", "0").ok();
     umask(Mode::from_raw_mode(0o022));
@@ -111,7 +114,9 @@ fn prepare_child(
     }
     // After the change of user, which would clear it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Bond))?;
-    if getppid() != Some(supervisor) {
+    // Out of a pid namespace of its own the parent is not seen, unless it has ended.
+    let bond = (!launch.namespaces.contains(&Namespace::Pid)).then_some(supervisor);
+    if getppid() != bond {
         return Err((Step::Bond, io::ErrorKind::BrokenPipe.into()));
     }
     Ok(())
@@ -119,7 +124,7 @@ fn prepare_child(
 
 /// Gives the task a host name of its own. Without the right to do so only `HOSTNAME` tells it.
 fn set_hostname(hostname: &str) -> rustix::io::Result<()> {
-    match unshare_hostname() {
+    match isolate::unshare(UnshareFlags::NEWUTS) {
         Err(rustix::io::Errno::PERM) => Ok(()),
         Err(error) => Err(error),
         Ok(()) => rustix::system::sethostname(hostname.as_bytes()),
@@ -184,7 +189,7 @@ fn clone_into(group: &File) -> io::Result<Option<Pid>> {
 }
 
 #[expect(unsafe_code, reason = "the fallback of clone_into")]
-fn fork() -> io::Result<Option<Pid>> {
+pub(super) fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: the supervisor has one thread, so the child may use all of the library.
     outcome(i64::from(unsafe { libc::fork() }))
 }
@@ -197,15 +202,9 @@ fn outcome(pid: i64) -> io::Result<Option<Pid>> {
     }
 }
 
-#[expect(unsafe_code, reason = "rustix marks unshare unsafe because of CLONE_FILES")]
-fn unshare_hostname() -> rustix::io::Result<()> {
-    // SAFETY: only the host name is unshared, no file descriptors.
-    unsafe { thread::unshare_unsafe(UnshareFlags::NEWUTS) }
-}
-
 /// Ends the child without running what the parent registered for its own end.
 #[expect(unsafe_code, reason = "std's exit would run the parent's handlers in the child")]
-fn leave() -> ! {
+pub(super) fn leave() -> ! {
     // SAFETY: ends the process at once; nothing is used afterwards.
     unsafe { libc::_exit(127) }
 }

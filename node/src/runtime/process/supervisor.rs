@@ -17,8 +17,10 @@ use rustix::fs::Timespec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use swarm_model::clock::Clock;
+use swarm_model::runtime::Namespace;
 use swarm_model::units::Timestamp;
 
+use super::isolate::Init;
 use super::processes::{ProcessRef, boot_id, descendants, kill_all};
 use super::record::{LaunchRecord, RunDir, StartRecord};
 use super::report::{Report, StartError, Step};
@@ -70,6 +72,8 @@ struct Running {
     program: Pid,
     at: Timestamp,
     launch: LaunchRecord,
+    /// Of its pid namespace.
+    init: Option<Init>,
     exit_file: File,
     output: Receiver<()>,
 }
@@ -104,17 +108,23 @@ fn start(dir: &RunDir) -> Result<Running, StartError> {
     let log = LogWriter::open(launch.log_dir.clone(), launch.log, Arc::new(WallClock))
         .map_err(at(Step::Log))?;
     let exit_file = dir.reserve_exit().map_err(at(Step::Record))?;
+    let asks = launch.namespaces.contains(&Namespace::Pid);
+    let init = asks.then(Init::start).transpose().map_err(at(Step::Isolate))?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| Step::Fork.failed(&error.into()));
     let (stdout, stdout_end) = pipe()?;
     let (stderr, stderr_end) = pipe()?;
     let program = spawn::spawn(&launch, stdout_end, stderr_end)?;
     let now = WallClock.now();
-    let recorded = record_start(dir, program, now).and_then(|()| pump::start(stdout, stderr, log));
+    let recorded = init
+        .as_ref()
+        .map_or(Ok(()), |_inside| Init::let_go())
+        .and_then(|()| record_start(dir, program, now))
+        .and_then(|()| pump::start(stdout, stderr, log));
     match recorded {
-        Ok(output) => Ok(Running { program, at: now, launch, exit_file, output }),
+        Ok(output) => Ok(Running { program, at: now, launch, init, exit_file, output }),
         Err(error) => {
             // Without a record nobody could adopt it: better none.
-            end_tree(&launch);
+            end_tree(&launch, init);
             Err(Step::Record.failed(&error))
         }
     }
@@ -154,7 +164,7 @@ fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
         }
     };
     let at = WallClock.now();
-    end_tree(&running.launch);
+    end_tree(&running.launch, running.init);
     running.output.recv_timeout(DRAIN).ok();
     let exit = Exit {
         code: status.and_then(WaitStatus::exit_status),
@@ -168,7 +178,8 @@ fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
 }
 
 /// Kills and reaps all that descends from this supervisor. What hangs in the kernel is given up.
-fn end_tree(launch: &LaunchRecord) {
+fn end_tree(launch: &LaunchRecord, init: Option<Init>) {
+    drop(init);
     for round in 0..REAP_ROUNDS {
         loop {
             match wait(WaitOptions::NOHANG) {

@@ -1,6 +1,6 @@
 //! Values with something in every field, for the samples of many decoders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assignment::{Assignment, AssignmentMessage, Generation};
@@ -14,7 +14,7 @@ use crate::placement::Placement;
 use crate::plan::{Change, NewTask};
 use crate::resources::{Limits, ResourceRequirements, Resources};
 use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
-use crate::runtime::{ConfigReference, ProcessSpec, RuntimeSpec, Signal};
+use crate::runtime::{ConfigReference, Namespace, ProcessSpec, RuntimeSpec, Signal};
 use crate::service::{Priority, ServiceMode, ServiceSpec};
 use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
 use crate::task_state::{DesiredState, ObservedState};
@@ -65,6 +65,7 @@ pub fn template() -> TaskTemplate {
                 gid: None,
                 mode: 0o444,
             }],
+            namespaces: BTreeSet::from([Namespace::Pid, Namespace::Net]),
         }),
         resources: ResourceRequirements {
             reservations: resources(),

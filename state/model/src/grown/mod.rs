@@ -38,9 +38,10 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 13] = [
+const GREW: [(&str, &str, Absent); 14] = [
     ("NewTask", "voluntary", Absent::Nothing),
     ("Op", "steered", Absent::Nothing),
+    ("ProcessSpec", "Namespaces", Absent::Nothing),
     ("Resources", "Generic", Absent::Nothing),
     ("RestartRecord", "Displaced", Absent::Nothing),
     ("RestartRecord", "FailedUpdate", Absent::Nothing),
