@@ -197,6 +197,7 @@ mod tests {
                 spec.priority = Default::default();
                 spec.update = Default::default();
                 spec.rollback = Default::default();
+                spec.min_available = None;
                 spec.task_template.resources.reservations.generic.clear();
                 let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
                 process.namespaces.clear();
@@ -271,6 +272,8 @@ mod tests {
         let pause = Some(swarm_model::update::FailureAction::Pause);
         assert_eq!(create(&|spec| spec.rollback.failure_action = pause), 2);
         assert_eq!(create(&|spec| spec.priority.0 = 0), 2);
+        let share = Some(swarm_model::share::Share::Count(0));
+        assert_eq!(create(&|spec| spec.min_available = share), 2);
         let rule = |text: &'static str| {
             move |spec: &mut swarm_model::service::ServiceSpec| {
                 spec.task_template.placement.constraints = vec![text.parse().expect(text)];

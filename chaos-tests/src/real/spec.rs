@@ -52,5 +52,6 @@ pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpe
         priority: Default::default(),
         update: policy,
         rollback: policy,
+        min_available: None,
     })
 }

@@ -108,6 +108,7 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
         priority: Default::default(),
         update: policy,
         rollback: policy,
+        min_available: None,
     }
 }
 

@@ -54,6 +54,7 @@ async fn the_page_on_services_shows_what_happens() -> Result<()> {
         "updating web is paused: ",
         "exit 1: it waits for you",
         "3/3 (paused)",
+        "held back by --min-available 100%: 3 run, 3 have to",
         "update of web: paused, ",
         "rolled back to ",
         "+ TaskTemplate.Runtime.Process.Command: [",

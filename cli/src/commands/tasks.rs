@@ -123,9 +123,7 @@ fn error_text(entry: &TaskEntry) -> String {
         }
         (Outlook::GivenUp, _) if error.is_empty() => entry.note.clone(),
         (Outlook::GivenUp, _) => format!("{error}; {}", entry.note),
-        (Outlook::Waits | Outlook::Open | Outlook::Done, _) if entry.task.eviction.is_none() => {
-            error
-        }
+        (Outlook::Waits | Outlook::Open | Outlook::Done, _) if entry.note.is_empty() => error,
         (Outlook::Waits | Outlook::Open | Outlook::Done, _) if error.is_empty() => {
             entry.note.clone()
         }

@@ -275,6 +275,7 @@ fn service(
         priority: Default::default(),
         update: Default::default(),
         rollback: Default::default(),
+        min_available: None,
     };
     Ok(Service {
         id,

@@ -13,6 +13,9 @@ use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 use swarm_model::update::UpdateStep;
 
+use crate::budget;
+use crate::facts::Facts;
+use crate::orchestrator::update;
 use crate::scheduler::Fate;
 
 /// The most changes of one plan; the rest follows in the next round.
@@ -146,6 +149,29 @@ impl Draft {
             let (service, version) = (service.id, service.meta.version);
             self.changes.push(Change::DeleteService { service, version });
         }
+    }
+
+    /// Ends `task`, gracefully, as far as the budget of `service` allows it beside `others`, which are
+    /// to end as well; whether it does.
+    pub(crate) fn give_way_within(
+        &mut self,
+        facts: Facts<'_>,
+        service: &Service,
+        task: &Task,
+        others: &[&Task],
+    ) -> bool {
+        let among = |task: &Task| others.iter().any(|other| other.id == task.id);
+        let ends = |task: &Task| self.ending.contains(&task.id) || among(task);
+        let allowed = budget::allows(facts, service, task, &ends);
+        match allowed {
+            // Two plans from one view must not both take what may be lost.
+            true if service.spec.min_available.is_some() || update::is_rolling(service) => {
+                self.give_way(task);
+            }
+            true => self.stop(task),
+            false => {}
+        }
+        allowed
     }
 
     /// Whether this plan changes `task` already.

@@ -6,6 +6,7 @@
 //! nothing and talks to no node. docs/design/control.md tells how the parts work together.
 
 pub mod bench;
+mod budget;
 mod draft;
 mod enforcer;
 mod facts;
@@ -23,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use budget::held_back;
 pub use draft::CHANGES_MAX;
 pub use lifecycle::ORPHAN_AFTER;
 pub use outlook::{Outlook, outlook};

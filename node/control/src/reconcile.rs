@@ -18,7 +18,7 @@ use crate::draft::{CHANGES_MAX, Draft};
 use crate::enforcer::Stance;
 use crate::facts::{self, Facts};
 use crate::lifecycle;
-use crate::orchestrator::{self, Need, Needs, Seed, update};
+use crate::orchestrator::{self, Need, Needs, Seed};
 use crate::scheduler::{Room, Scheduler};
 use crate::scope::Scope;
 use crate::survey::{self, Survey};
@@ -162,9 +162,11 @@ impl<'a> Placing<'a> {
         let old = need.old.filter(|old| old.yields(need.service, &self.scheduler));
         let Some(old) = old else { return false };
         match old.stance {
-            Stance::Outdated if update::is_rolling(need.service) => self.draft.give_way(old.task),
+            Stance::Outdated => {
+                let facts = self.scheduler.facts();
+                return self.draft.give_way_within(facts, need.service, old.task, &[]);
+            }
             Stance::Good
-            | Stance::Outdated
             | Stance::Drained { .. }
             | Stance::Forbidden
             | Stance::Lost

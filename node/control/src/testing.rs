@@ -130,6 +130,7 @@ pub(crate) fn spec(name: &str, replicas: Option<u32>, template: TaskTemplate) ->
         priority: Default::default(),
         update: policy,
         rollback: policy,
+        min_available: None,
     }
 }
 

@@ -69,6 +69,8 @@ fn entry(view: &View, shared: &Shared<'_>, now: Timestamp, task: &Task) -> TaskE
         swarm_control::Outlook::GivenUp { reason } => (Outlook::GivenUp, reason, None),
     };
     let note = if note.is_empty() { made_room(view, &task) } else { note };
+    let held_back = || swarm_control::held_back(view, &task, now).unwrap_or_default();
+    let note = if note.is_empty() { held_back() } else { note };
     if matches!(outlook, Outlook::Done | Outlook::GivenUp) {
         // The state keeps Running: that is how a leader knows that nobody asked it to end.
         task.desired = DesiredState::Shutdown;

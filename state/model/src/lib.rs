@@ -24,6 +24,7 @@ pub mod resources;
 pub mod restart;
 pub mod runtime;
 pub mod service;
+pub mod share;
 pub mod task;
 pub mod task_state;
 pub mod template;

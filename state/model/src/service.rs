@@ -10,6 +10,7 @@ use crate::meta::{Meta, Version};
 use crate::name::{LABEL_MAX, LABELS_BYTES_MAX, LABELS_MAX, Name};
 use crate::placement::Preference;
 use crate::runtime::RuntimeSpec;
+use crate::share::Share;
 use crate::task::TaskTemplate;
 use crate::template;
 use crate::update::{UpdatePolicy, UpdateState};
@@ -84,6 +85,9 @@ pub struct ServiceSpec {
     /// How they are replaced when it goes back.
     #[serde(default, rename = "RollbackConfig")]
     pub rollback: UpdatePolicy,
+    /// So many of its tasks run at least, whatever is done to it on purpose; `None` bounds nothing.
+    #[serde(default)]
+    pub min_available: Option<Share>,
 }
 
 /// Why a spec is not valid. Nothing was changed; mend the field and ask again.
@@ -175,6 +179,7 @@ impl ServiceSpec {
         }
         self.update.validate("UpdateConfig")?;
         self.rollback.validate_rollback("RollbackConfig")?;
+        self.min_available.map_or(Ok(()), |share| share.validate("MinAvailable"))?;
         validate_labels("Labels", &self.labels)?;
         let bytes = self.weight();
         if bytes > SPEC_BYTES_MAX {

@@ -84,7 +84,7 @@ impl Change<'_> {
                 self.emit(Subject::Service(*service), Action::Remove, &name, &more);
                 Some(())
             }
-            Decision::Preempt { task, version, by } => self.preempt(base, *task, *version, *by),
+            Decision::Preempt { task, version, by } => self.preempt(restless, *task, *version, *by),
             Decision::Yield { task, version } => {
                 let task = self.task_at(*task, *version)?;
                 let refused = self.moved_on(restless, task.service);
@@ -136,11 +136,12 @@ impl Change<'_> {
     /// Ends a task to make room for `by`, which must still need it and be the more important one.
     fn preempt(
         &mut self,
-        base: Revision,
+        restless: &mut Restless,
         task: TaskId,
         version: Version,
         by: TaskId,
     ) -> Option<()> {
+        let base = restless.base;
         let mut task = self.task_at(task, version)?;
         let waiting = self.view.tasks.get(&by).filter(|_| self.view.waiting.contains(&by))?;
         let priority = |task: &Task| {
@@ -153,6 +154,9 @@ impl Change<'_> {
             .makers_of_room(by)
             .any(|other| other.meta.version > base.into() && other.meta.version != self.at.into());
         let lesser = priority(&task) < priority(waiting);
+        let bounded = self.view.services.get(&task.service);
+        let bounded = bounded.is_some_and(|service| service.spec.min_available.is_some());
+        let moved_on = moved_on || bounded && self.moved_on(restless, task.service);
         if !task.is_active() || task.node.is_none() || !lesser || moved_on {
             return None;
         }

@@ -91,6 +91,7 @@ fn spec(name: &str, replicas: u32) -> Box<ServiceSpec> {
         priority: Default::default(),
         update: Default::default(),
         rollback: Default::default(),
+        min_available: None,
     })
 }
 

@@ -210,6 +210,7 @@ impl Create {
             priority: self.priority.unwrap_or_default(),
             update: Default::default(),
             rollback: Default::default(),
+            min_available: None,
         };
         self.updates.apply(&mut spec);
         Ok(spec)
@@ -408,6 +409,9 @@ mod tests {
             "--runtime process --update-order sideways -- x",
             "--runtime process --update-parallelism -1 -- x",
             "--runtime process --update-monitor soon -- x",
+            "--runtime process --min-available 101% -- x",
+            "--runtime process --min-available half -- x",
+            "--runtime process --min-available -1 -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use swarm_model::service::ServiceSpec;
+use swarm_model::share::Share;
 use swarm_model::update::{FailureAction, Order, UpdatePolicy};
 
 use crate::parse::duration;
@@ -69,6 +70,10 @@ pub(super) struct UpdateOptions {
     /// A new task that does not run so soon has failed [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     update_start_timeout: Option<Duration>,
+    /// So many tasks, or N%, run at least whatever is done on purpose: updates that stop first,
+    /// drains, making room for others; 0 bounds nothing [default: 0]
+    #[arg(long, value_name = "N|N%")]
+    min_available: Option<Share>,
     /// As --update-parallelism, on the way back [default: 1]
     #[arg(long, value_name = "N")]
     rollback_parallelism: Option<u32>,
@@ -123,6 +128,10 @@ impl Given {
 impl UpdateOptions {
     /// Puts what was given into `spec`.
     pub(super) fn apply(self, spec: &mut ServiceSpec) {
+        if let Some(share) = self.min_available {
+            let nothing = matches!(share, Share::Count(0) | Share::Percent(0));
+            spec.min_available = Some(share).filter(|_| !nothing);
+        }
         Given {
             parallelism: self.update_parallelism,
             delay: self.update_delay,

@@ -52,8 +52,11 @@ fn assess<'a>(round: &Round<'a, '_>, node: &Node, slot: Slot, tasks: &[&'a Task]
 /// What the node of a slot takes, and keeps.
 fn heed(node: &Node, plan: &mut SlotPlan<'_>) {
     if node.spec.availability == Availability::Drain {
-        plan.stop.extend(plan.keep.take());
-        plan.stop.extend(plan.old.take().map(|old| old.task));
+        let old = plan.old.take().map(|old| old.task);
+        let (serve, wait): (Vec<_>, _) =
+            plan.keep.take().into_iter().chain(old).partition(|task| slot::runs(task));
+        plan.overdue = serve;
+        plan.stop.extend(wait);
     }
     let may_create = node.takes_tasks();
     if let Next::Create { .. } = plan.next

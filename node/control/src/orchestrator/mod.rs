@@ -70,6 +70,9 @@ impl<'a> Round<'a, '_> {
             lifecycle::give_up_lost(self.facts, task, self.draft);
             self.draft.stop(task);
         }
+        for task in &plan.overdue {
+            self.draft.give_way_within(self.facts, self.service, task, &[]);
+        }
         for task in tasks {
             self.settle(task, plan.keep.is_some());
         }

@@ -51,6 +51,8 @@ pub(super) struct SlotPlan<'a> {
     pub(super) keep: Option<&'a Task>,
     /// A running task that serves until `keep`, or what is created next, runs.
     pub(super) old: Option<Old<'a>>,
+    /// Tasks whose time is over, though they serve: stopped as far as the budget allows.
+    pub(super) overdue: Vec<&'a Task>,
     /// Tasks to stop now.
     pub(super) stop: Vec<&'a Task>,
     /// Whether a silent node holds the slot.
@@ -114,6 +116,7 @@ fn assess_as<'a>(
         turn: None,
         keep: None,
         old: None,
+        overdue: Vec::new(),
         stop: Vec::new(),
         held: false,
         ending: tasks.iter().any(|task| is_stopping(facts, task)),
@@ -182,9 +185,10 @@ impl<'a> SlotPlan<'a> {
             runs(keep) && !(unproven && old.stance == Stance::Outdated)
         });
         let served = self.held || self.old.is_some() || taken_over;
-        if expired || served || !runs(old.task) {
+        if served || !runs(old.task) {
             self.stop.push(old.task);
         } else {
+            self.overdue.extend(expired.then_some(old.task));
             self.old = Some(old);
         }
     }

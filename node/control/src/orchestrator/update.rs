@@ -232,17 +232,25 @@ fn seat<'a>(
             }
             continue;
         }
+        let turn = plan.turn.as_deref().unwrap_or(plan);
+        let outdated = turn.old.filter(|old| old.stance == Stance::Outdated);
+        let stops = outdated.filter(|_| order(round.service) == Some(Order::StopFirst));
+        let held_back = stops.is_some_and(|old| {
+            !round.draft.give_way_within(round.facts, round.service, old.task, &turn.stop)
+        });
+        if held_back {
+            if plan.turn.is_none() {
+                plan.next = Next::Nothing;
+            }
+            continue;
+        }
         free -= 1;
         if let Some(turn) = plan.turn.take() {
             *plan = *turn;
         }
-        let outdated = plan.old.filter(|old| old.stance == Stance::Outdated);
-        match (order(round.service), outdated) {
-            (Some(Order::StopFirst), Some(old)) => {
-                round.draft.give_way(old.task);
-                plan.next = Next::Wait;
-            }
-            (Some(Order::StartFirst | Order::StopFirst) | None, _) => plan.seated = true,
+        match stops {
+            Some(_) => plan.next = Next::Wait,
+            None => plan.seated = true,
         }
     }
     fresh.unwrap_or(missing.min(free))

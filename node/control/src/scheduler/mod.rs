@@ -68,6 +68,11 @@ impl<'a> Scheduler<'a> {
         Self { facts, nodes: None, classes: BTreeMap::new(), demand, preemption }
     }
 
+    /// What the round decides on.
+    pub(crate) fn facts(&self) -> Facts<'a> {
+        self.facts
+    }
+
     /// The time of the round.
     pub(crate) fn now(&self) -> Timestamp {
         self.facts.now

@@ -16,6 +16,7 @@ use super::class::Class;
 use super::coming::{self, Fate};
 use super::filter;
 use super::node_info::NodeSet;
+use crate::budget;
 use crate::facts::Facts;
 
 /// Nodes whose tasks are looked at in one round: a crowd that waits in a full cluster must not hold
@@ -262,7 +263,8 @@ fn victims<'a>(
         if freed.covers(&short) {
             break;
         }
-        if helps(&task.template.resources.reservations, &short, &freed) {
+        let allowed = is_spare(facts, task, &chosen, asker);
+        if allowed && helps(&task.template.resources.reservations, &short, &freed) {
             freed.add(&task.template.resources.reservations);
             chosen.push(task);
         }
@@ -279,6 +281,15 @@ fn victims<'a>(
         }
     }
     Some(chosen)
+}
+
+/// Whether the budget of its service allows that `task` ends beside those that are `chosen`.
+fn is_spare(facts: Facts<'_>, task: &Task, chosen: &[&Task], asker: Asker<'_>) -> bool {
+    let ends = |other: &Task| {
+        coming::ends(other, asker.fate) || chosen.iter().any(|task| task.id == other.id)
+    };
+    let service = facts.view.services.get(&task.service);
+    service.is_none_or(|service| budget::allows(facts, service, task, &ends))
 }
 
 /// Whether `more` is of what is still short.

@@ -1,6 +1,7 @@
 //! What reconcile does, told by example; `property` lets chance choose the examples.
 
 mod arbitrary;
+mod budgets;
 mod choosing;
 mod global;
 mod lost;

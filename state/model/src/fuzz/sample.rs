@@ -16,6 +16,7 @@ use crate::resources::{Limits, ResourceRequirements, Resources};
 use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
 use crate::runtime::{ConfigReference, Namespace, ProcessSpec, RuntimeSpec, Signal};
 use crate::service::{Priority, ServiceMode, ServiceSpec};
+use crate::share::Share;
 use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
 use crate::task_state::{DesiredState, ObservedState};
 use crate::units::{Bytes, MilliCpu, Timestamp};
@@ -108,7 +109,16 @@ pub fn service(mode: ServiceMode) -> ServiceSpec {
         ..update
     };
     let task_template = template();
-    ServiceSpec { name, labels: labels(), mode, task_template, priority, update, rollback }
+    ServiceSpec {
+        name,
+        labels: labels(),
+        mode,
+        task_template,
+        priority,
+        update,
+        rollback,
+        min_available: Some(Share::Percent(50)),
+    }
 }
 
 /// A config.

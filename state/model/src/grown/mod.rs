@@ -38,7 +38,7 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 14] = [
+const GREW: [(&str, &str, Absent); 15] = [
     ("NewTask", "voluntary", Absent::Nothing),
     ("Op", "steered", Absent::Nothing),
     ("ProcessSpec", "Namespaces", Absent::Nothing),
@@ -49,6 +49,7 @@ const GREW: [(&str, &str, Absent); 14] = [
     ("ServiceSpec", "Priority", Absent::Number(50)),
     ("ServiceSpec", "UpdateConfig", POLICY),
     ("ServiceSpec", "RollbackConfig", POLICY),
+    ("ServiceSpec", "MinAvailable", Absent::Nothing),
     ("Stored", "histories", Absent::Nothing),
     ("StoredTask", "eviction", Absent::Nothing),
     ("StoredTask", "update", Absent::Nothing),

@@ -1,0 +1,96 @@
+//! `--min-available`: how many tasks of a service run at least, whatever is done to it on purpose.
+//!
+//! Says whether one more may be stopped; who would be is chosen elsewhere. What happens by itself
+//! (crashes, lost nodes), what a person asks for in so many words (scaling down, removing) and
+//! rules (constraints) are bounded by nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use swarm_model::node::Availability;
+use swarm_model::service::{Service, ServiceMode};
+use swarm_model::task::{Slot, Task};
+use swarm_model::task_state::ObservedState;
+use swarm_model::units::Timestamp;
+use swarm_model::update::Order;
+use swarm_model::view::View;
+
+use crate::enforcer::{Stance, meets_constraints, stance};
+use crate::facts::{Facts, Host};
+use crate::orchestrator::update;
+
+/// What a service may lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Slots that have to be served.
+    pub(crate) least: usize,
+    /// Slots that are.
+    pub(crate) available: usize,
+}
+
+/// The budget of `service`, of whose tasks those end for which `ends` says so; `None` when it has none.
+pub(crate) fn of(
+    facts: Facts<'_>,
+    service: &Service,
+    ends: &dyn Fn(&Task) -> bool,
+) -> Option<Budget> {
+    let share = service.spec.min_available?;
+    let tasks = facts.view.tasks_of(service.id).map(AsRef::as_ref);
+    let served: BTreeSet<Slot> =
+        tasks.filter(|task| serves(facts, task) && !ends(task)).map(|task| task.slot).collect();
+    let wanted = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => usize::try_from(replicas).unwrap_or(usize::MAX),
+        ServiceMode::Global {} => {
+            let nodes = facts.view.nodes.values().filter(|node| {
+                let open = node.spec.availability != Availability::Drain;
+                meets_constraints(service, node) && (open || served.contains(&Slot::Node(node.id)))
+            });
+            nodes.count()
+        }
+    };
+    Some(Budget { least: share.of(wanted), available: served.len() })
+}
+
+/// Whether `task` may be stopped though nothing is wrong with it, beside those that end already.
+pub(crate) fn allows(
+    facts: Facts<'_>,
+    service: &Service,
+    task: &Task,
+    ends: &dyn Fn(&Task) -> bool,
+) -> bool {
+    if service.spec.min_available.is_none() || !serves(facts, task) {
+        return true;
+    }
+    let mut others = facts.view.tasks_in(task.service, task.slot);
+    if others.any(|other| other.id != task.id && serves(facts, other) && !ends(other)) {
+        return true;
+    }
+    of(facts, service, ends).is_none_or(|budget| budget.available > budget.least)
+}
+
+/// Why `task`, which should go, serves on: the budget of its service has nothing left.
+pub fn held_back(view: &View, task: &Task, now: Timestamp) -> Option<String> {
+    let former = BTreeMap::new();
+    let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
+    let service = view.services.get(&task.service).filter(|service| !service.removing)?;
+    let share = service.spec.min_available.filter(|_| serves(facts, task))?;
+    let goes = match stance(facts, service, task) {
+        Stance::Drained { deadline } => {
+            matches!(task.slot, Slot::Node(_)) || deadline.is_some_and(|at| at <= now)
+        }
+        Stance::Outdated => {
+            update::is_rolling(service) && update::order(service) == Some(Order::StopFirst)
+        }
+        Stance::Good | Stance::Forbidden | Stance::Lost | Stance::Held => false,
+    };
+    if !goes || allows(facts, service, task, &|_| false) {
+        return None;
+    }
+    let Budget { least, available } = of(facts, service, &|_| false)?;
+    Some(format!("held back by --min-available {share}: {available} run, {least} have to"))
+}
+
+/// Whether `task` counts: it runs, on a node that is heard from, and is wanted.
+fn serves(facts: Facts<'_>, task: &Task) -> bool {
+    let runs = task.is_active() && task.status.state == ObservedState::Running;
+    runs && matches!(facts.host(task.node), Host::Alive(_))
+}
