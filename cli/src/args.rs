@@ -126,6 +126,7 @@ pub(crate) enum Command {
     Service(commands::service::Service),
     #[command(subcommand)]
     Config(commands::config::Config),
+    Exec(commands::exec::Exec),
     Events(commands::events::Events),
     Status(commands::status::Status),
     Info(commands::info::Info),

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// The time given for waiting is over.
     TimedOut,
+    /// A program that was run in a task ended with this code.
+    Program(u8),
 }
 
 impl Exit {
@@ -33,6 +35,7 @@ impl Exit {
             Self::Conflict => 4,
             Self::Unreachable => 5,
             Self::TimedOut => 124,
+            Self::Program(code) => code,
         }
     }
 

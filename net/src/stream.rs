@@ -3,13 +3,19 @@
 //! Messages keep their bounds and order. What they mean, and back-pressure above one stream, is not here.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::frame::{FrameError, MAX_FRAME};
 use crate::quic::{FrameReader, FrameWriter};
 use crate::transport::CallError;
+
+/// How often an in-process stream is looked at for its end.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What travels in the channels of an in-process stream: a message, or how the stream broke.
 pub type Carried = Result<Bytes, CallError>;
@@ -110,6 +116,25 @@ impl MessageSender {
         }
     }
 
+    /// Waits until nobody reads any more: the peer has dropped its receiver, or is gone. Unlike a failing
+    /// [`MessageSender::send`] it tells so to one who has nothing to send, or who waits for room.
+    pub fn closed(&self) -> BoxFuture<'static, ()> {
+        match &self.0 {
+            Sending::Quic(writer) => writer.stopped(),
+            Sending::Channel(Some(channel)) => {
+                let channel = channel.downgrade();
+                async move {
+                    // Held only for a look: the receiver must still see when the sender is dropped.
+                    while channel.upgrade().is_some_and(|channel| !channel.is_closed()) {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                }
+                .boxed()
+            }
+            Sending::Channel(None) => std::future::ready(()).boxed(),
+        }
+    }
+
     /// Says that no more messages follow; what was sent still arrives.
     pub fn finish(&mut self) {
         match &mut self.0 {
@@ -186,6 +211,20 @@ mod tests {
         let (mut left, right) = MessageStream::pair(4);
         drop(right);
         assert_eq!(left.send(Bytes::new()).await, Err(CallError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_sender_hears_that_nobody_reads_though_it_sends_nothing() {
+        let (left, mut right) = MessageStream::pair(1);
+        let (mut sender, _receiver) = left.split();
+        sender.send(Bytes::from_static(b"one")).await.expect("open");
+        let closed = sender.closed();
+        assert!(sender.closed().now_or_never().is_none(), "it is read");
+        assert_eq!(right.recv().await, Ok(Some(Bytes::from_static(b"one"))));
+        drop(right);
+        closed.await;
+        sender.finish();
+        sender.closed().await;
     }
 
     #[tokio::test]

@@ -152,6 +152,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
         keys: parts.keys,
         identity: watch::Sender::new(parts.identity),
         logs: parts.logs,
+        runtimes: parts.runtimes,
         leadership: watch::Sender::new(None),
         tasks: parts.tasks,
         work: parts.work,
@@ -177,7 +178,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     if let Some(bootstrap) = parts.config.bootstrap.filter(|_| founds) {
         found_cluster(&core, &bootstrap).await?;
     }
-    start_agent(&core, agent_tasks, parts.runtimes).await?;
+    start_agent(&core, agent_tasks).await?;
     Ok(Node::new(core))
 }
 
@@ -268,17 +269,13 @@ fn low_bits(drawn: u128) -> u64 {
     u64::try_from(drawn & u128::from(u64::MAX)).unwrap_or_default()
 }
 
-async fn start_agent(
-    core: &Arc<Core>,
-    table: AgentTable,
-    runtimes: Registry,
-) -> Result<(), AssemblyError> {
+async fn start_agent(core: &Arc<Core>, table: AgentTable) -> Result<(), AssemblyError> {
     let board = Arc::new(Board::new(Arc::new(GossipWhisper(core.gossip.clone()))));
     let agent = Agent::start(agent::Options {
         node: core.id,
         hostname: core.description.hostname.clone(),
         table,
-        runtimes,
+        runtimes: core.runtimes.clone(),
         board: board.clone(),
         views: core.consensus.views(),
         clock: core.clock.clone(),

@@ -26,6 +26,7 @@ use crate::leader::Leadership;
 use crate::logs::LogStore;
 use crate::members::ReplicaMembers;
 use crate::recover::Order;
+use crate::runtime::Registry;
 use crate::work::Work;
 
 /// A source of ids that many may draw from.
@@ -65,6 +66,8 @@ pub struct Core {
     pub identity: watch::Sender<Identity>,
     /// Task output on this node.
     pub logs: LogStore,
+    /// How tasks run on this node.
+    pub runtimes: Registry,
     /// The newest events.
     pub feed: Mutex<Feed>,
     /// What this node does as the leader, while it is one.

@@ -23,7 +23,9 @@ use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::ManagerKeys;
 use crate::leave::Farewell;
 use crate::logs::{LogLimits, LogQuery};
-use crate::{agent, api, backup, epoch, greet, logs, propose, quarantine, readmit, runtime};
+use crate::{
+    agent, api, backup, chunk, epoch, greet, logs, propose, quarantine, reach, readmit, runtime,
+};
 
 /// The decoders of this crate.
 pub const TARGETS: &[Target] = &[
@@ -75,6 +77,9 @@ pub const TARGETS: &[Target] = &[
         vec![frame_of(&none), frame_of(&logs::fuzz::lines())]
     }),
     logs::fuzz::RING,
+    chunk::fuzz::STREAM,
+    chunk::fuzz::MESSAGE,
+    reach::exec::fuzz::ASK,
     runtime::process::fuzz::LAUNCH,
     runtime::process::fuzz::START,
     runtime::process::fuzz::EXIT,

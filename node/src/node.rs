@@ -20,12 +20,14 @@ use swarm_net::ca::JoinToken;
 use swarm_net::frame;
 use swarm_net::gossip::{Liveness, StatusKey};
 use swarm_net::rpc::Method;
+use swarm_net::transport::MessageStream;
 use swarm_state::feed::Gone;
 use tokio::sync::watch;
 
 use crate::agent::resources::cgroup_kind;
 use crate::api::backend::{
-    Applied, Backend, Consensus, Facts, LogsError, ProposeError, ReadError, TaskLine,
+    Applied, Backend, Consensus, Facts, LogsError, ProposeError, Reach, ReachError, ReadError,
+    TaskLine,
 };
 use crate::api::local_logs;
 use crate::api::types::{RecoveryReport, TokenRequest};
@@ -33,7 +35,7 @@ use crate::clocks::PeerClock;
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 use crate::logs::LogQuery;
-use crate::{clocks, epoch, leave, propose, recovery, remote_logs};
+use crate::{clocks, epoch, leave, propose, reach, recovery, remote_logs};
 
 /// How long the leader may take to tell how far the others are.
 const LAG_DEADLINE: Duration = Duration::from_secs(1);
@@ -227,6 +229,10 @@ impl Backend for Node {
 
     fn backup(&self, stale: bool) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>> {
         recovery::backup(&self.core, stale).boxed()
+    }
+
+    fn reach(&self, node: NodeId, ask: Reach) -> BoxFuture<'_, Result<MessageStream, ReachError>> {
+        async move { reach::open(&self.core, node, ask).await }.boxed()
     }
 
     fn logs(

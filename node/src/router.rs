@@ -10,7 +10,9 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{Caller, Handler, MessageStream, Peer};
 
 use crate::core::Core;
-use crate::{clocks, departure, dispatch, greet, join, propose, readmit, remote_logs, upkeep};
+use crate::{
+    clocks, departure, dispatch, greet, join, propose, reach, readmit, remote_logs, upkeep,
+};
 
 /// Routes calls to a core that may still be under construction: the mesh listens before it stands.
 #[derive(Debug, Default)]
@@ -63,6 +65,7 @@ impl Handler for Router {
             }
             Method::Session => dispatch::session::serve(core, from.node_id, hello, stream).boxed(),
             Method::TaskLogs => remote_logs::serve(core, hello, stream).boxed(),
+            Method::Exec => reach::serve(core, Some(from.node_id), method, hello, stream).boxed(),
             other => {
                 tracing::warn!(peer = %from.node_id, method = ?other, "a call came as a stream");
                 async {}.boxed()
@@ -108,7 +111,8 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         | Method::RaftAppend
         | Method::RaftSnapshot
         | Method::Session
-        | Method::TaskLogs => async { Err(not_allowed()) }.boxed(),
+        | Method::TaskLogs
+        | Method::Exec => async { Err(not_allowed()) }.boxed(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::binary;
@@ -62,11 +63,21 @@ impl Swarm {
     /// # Errors
     /// When it cannot be started or takes too long.
     pub async fn run(&self) -> Result<Output> {
-        let mut command = Command::new(binary::swarm()?);
-        command.args(&self.arguments).stdin(Stdio::null()).kill_on_drop(true);
-        settings(command.as_std_mut());
+        self.run_with(&[]).await
+    }
+
+    /// The same, with something to read.
+    ///
+    /// # Errors
+    /// When it cannot be started or takes too long.
+    pub async fn run_with(&self, input: &[u8]) -> Result<Output> {
         let what = || format!("swarm {:?}", self.arguments);
-        let output = timeout(PATIENCE, command.output())
+        let mut child = self.start()?;
+        let mut stdin = child.stdin.take().with_context(what)?;
+        // One that does not read needs no input.
+        let feed = async move { drop(stdin.write_all(input).await) };
+        let both = async { tokio::join!(child.wait_with_output(), feed).0 };
+        let output = timeout(PATIENCE, both)
             .await
             .with_context(|| format!("{}: no end within {PATIENCE:?}", what()))?
             .with_context(what)?;
@@ -75,6 +86,20 @@ impl Swarm {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+}
+
+impl Swarm {
+    /// Starts it, with pipes; it is killed with the value.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self) -> Result<Child> {
+        let mut command = Command::new(binary::swarm()?);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        settings(command.as_std_mut());
+        command.spawn().with_context(|| format!("swarm {:?}", self.arguments))
     }
 }
 

@@ -65,6 +65,25 @@ async fn the_page_on_services_shows_what_happens() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_tasks_shows_what_happens() -> Result<()> {
+    let said = run_page("tasks").await?;
+    for expected in [
+        "web 1 is red\n",
+        "/usr\nblue\n",
+        "BEES\n",
+        "exit 3\n",
+        "exit 127\n",
+        "program no-such-program not found",
+        ": Failed, exit code 3; its output",
+        "exit 4\n",
+        "so long\n",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
+
 /// Runs the commands of a page on addresses and in a directory of its own: what they say.
 async fn run_page(name: &str) -> Result<String> {
     let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;

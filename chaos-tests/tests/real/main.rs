@@ -14,6 +14,7 @@ mod commands;
 mod doctor;
 mod documents;
 mod doubles;
+mod exec;
 mod hostile_peer;
 mod joining;
 mod leader;

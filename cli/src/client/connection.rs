@@ -24,6 +24,7 @@ pub(super) struct Request {
     target: String,
     key: Option<RequestId>,
     body: Option<Bytes>,
+    upgrade: Option<&'static str>,
 }
 
 impl Request {
@@ -34,7 +35,12 @@ impl Request {
         key: Option<RequestId>,
         body: Option<Vec<u8>>,
     ) -> Self {
-        Self { method, target, key, body: body.map(Bytes::from) }
+        Self { method, target, key, body: body.map(Bytes::from), upgrade: None }
+    }
+
+    /// The same, asking for another protocol on the connection.
+    pub(super) fn upgrade(self, protocol: &'static str) -> Self {
+        Self { upgrade: Some(protocol), ..self }
     }
 
     fn to_http(&self) -> Result<http::Request<Full<Bytes>>, http::Error> {
@@ -44,6 +50,10 @@ impl Request {
             .header(header::HOST, "swarm");
         if let Some(key) = self.key {
             request = request.header("idempotency-key", key.to_string());
+        }
+        if let Some(protocol) = self.upgrade {
+            request = request.header(header::CONNECTION, "upgrade");
+            request = request.header(header::UPGRADE, protocol);
         }
         if self.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -84,7 +94,7 @@ pub(super) async fn open(
         .await
         .map_err(|error| SendError::Lost(error.to_string()))?;
     tasks.spawn("api connection", async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "api connection ended");
         }
     });

@@ -5,9 +5,11 @@
 mod connection;
 mod endpoint;
 mod refusal;
+mod session;
 mod stream;
 
 pub(crate) use endpoint::{Endpoint, encode};
+pub(crate) use session::Session;
 pub(crate) use stream::Lines;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ pub(crate) mod daemon;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod join;
@@ -82,6 +83,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Node(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Service(command) => Box::pin(command.run(global)).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Events(command) => command.run(&global.client()?).await,
         Command::Status(command) => command.run(&global.client()?).await,
         Command::Info(command) => command.run(&global.client()?).await,

@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod template;
+pub(crate) mod terminal;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -30,6 +31,11 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
+}
+
+/// Writes to stderr as it is; a closed stderr is nobody's problem.
+pub(crate) fn raw_error(bytes: &[u8]) {
+    let _closed = io::stderr().lock().write_all(bytes);
 }
 
 /// Writes one line to stderr; a closed stderr is nobody's problem.

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, timeout_at};
 
@@ -83,6 +85,12 @@ impl FrameWriter {
         }
         self.torn = false;
         Ok(())
+    }
+
+    /// Done once the peer does not read any more, for whatever reason.
+    pub(crate) fn stopped(&self) -> BoxFuture<'static, ()> {
+        let stopped = self.stream.stopped();
+        async move { drop(stopped.await) }.boxed()
     }
 
     /// Ends the stream after what was written.

@@ -143,6 +143,8 @@ methods! {
     Greet = 29, Rpc Unary Member;
     /// What time it is at the callee.
     Clock = 30, Rpc Unary Member;
+    /// The caller runs one more program in a task of the callee.
+    Exec = 31, Rpc Stream Manager;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }
@@ -155,6 +157,8 @@ impl Method {
             Self::Propose => (2 << 20) + LITTLE,
             // What every node says, in parts of 512 KiB, with the heads of some thousand nodes.
             Self::GossipSync => 2 << 20,
+            // A program with all of its arguments and variables.
+            Self::Exec => 512 << 10,
             // The ids of all tasks of a node; of all members.
             Self::TaskLogs | Self::RaftSnapshot => 1 << 20,
             // Votes, certificate requests, what a node says of itself.
@@ -186,7 +190,11 @@ mod tests {
             assert_eq!(rule.callers == Callers::Anonymous, *method == Method::Join);
             assert_eq!(rule.lane == Lane::Join, *method == Method::Join);
         }
-        assert_eq!(Method::ManagerKeys.rule().callers, Callers::Manager);
+        let managers = [Method::ManagerKeys, Method::Exec];
+        for method in Method::ALL {
+            let only = method.rule().callers == Callers::Manager;
+            assert_eq!(only, managers.contains(method), "{method:?}");
+        }
     }
 
     #[test]

@@ -21,12 +21,16 @@ use swarm_model::node::Role;
 use swarm_model::outcome::{Done, Rejection};
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
+use swarm_net::frame;
+use swarm_net::rpc::Method;
+use swarm_net::transport::MessageStream;
 use swarm_state::feed::Gone;
 
 use crate::clocks::PeerClock;
 use crate::logs::{LogLine, LogQuery};
 
 use super::types::{RecoveryReport, TokenRequest};
+use crate::reach::exec::ExecAsk;
 
 /// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -144,6 +148,17 @@ pub trait Backend: Debug + Send + Sync + 'static {
         async { Err(ProposeError::Unavailable { reason: NO_DISK.to_owned() }) }.boxed()
     }
 
+    /// Reaches into a task on `node`, this one or another: the stream carries [`crate::chunk`]s. Dropping it
+    /// ends what was begun.
+    ///
+    /// # Errors
+    /// Why it was not begun; nothing was.
+    fn reach(&self, node: NodeId, ask: Reach) -> BoxFuture<'_, Result<MessageStream, ReachError>> {
+        let _ = (node, ask);
+        let reason = "this node runs no tasks".to_owned();
+        async { Err(ReachError::Unreachable { reason }) }.boxed()
+    }
+
     /// Lines of `tasks`, which run or ran on `node` (this one or another), merged by time;
     /// `query.tail` counts per task. Ends after the first error. Dropping the stream ends it there,
     /// too. See [`super::local_logs`] for the node's own part.
@@ -256,6 +271,38 @@ pub enum ReadError {
     /// This node cannot ask now.
     #[error("{reason}")]
     Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is wanted of a task on its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// One more program.
+    Exec(ExecAsk),
+}
+
+impl Reach {
+    /// As it travels.
+    pub(crate) fn to_hello(&self) -> (Method, bytes::Bytes) {
+        match self {
+            Self::Exec(ask) => (Method::Exec, frame::encode(ask)),
+        }
+    }
+}
+
+/// Why a task cannot be reached into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub enum ReachError {
+    /// This node may not.
+    Forbidden {
+        /// Why, and who may.
+        reason: String,
+    },
+    /// The task's node does not answer; it is named by who shows this.
+    Unreachable {
         /// Why.
         reason: String,
     },

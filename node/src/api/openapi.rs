@@ -9,7 +9,7 @@ use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
 use super::{
-    cluster, configs, events, explain, info, logs, nodes, recovery, services, tasks, tokens,
+    cluster, configs, events, exec, explain, info, logs, nodes, recovery, services, tasks, tokens,
     updates,
 };
 
@@ -48,6 +48,7 @@ use super::{
         explain::explain,
         logs::of_service,
         logs::of_task,
+        exec::exec,
         tasks::list,
         tasks::inspect,
         configs::list,

@@ -7,7 +7,7 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, explain, info, logs, nodes, openapi, recovery, services, tasks,
+    cluster, configs, events, exec, explain, info, logs, nodes, openapi, recovery, services, tasks,
     tokens, updates,
 };
 
@@ -57,6 +57,7 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/tasks", get(tasks::list)),
         route("get", "/v1/tasks/{ref}", get(tasks::inspect)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),
+        route("post", "/v1/tasks/{ref}/exec", post(exec::exec)),
         route("get", "/v1/configs", get(configs::list)),
         route("post", "/v1/configs/create", post(configs::create)),
         route("get", "/v1/configs/{ref}", get(configs::inspect)),

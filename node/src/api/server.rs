@@ -55,7 +55,7 @@ impl Server {
     pub async fn run(self, backend: Arc<dyn Backend>, tasks: TaskGroup) {
         let ending = tasks.token();
         let node = backend.facts().node_id;
-        let api = Api::new(backend.clone(), ending.clone());
+        let api = Api::new(backend.clone(), tasks.clone());
         let stop = ending.clone();
         let samples = api.disk_writes.clone().run(backend);
         tasks.spawn("disk writes", async move {
@@ -108,7 +108,8 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let ending = tasks.token();
     let served = tokio::select! {

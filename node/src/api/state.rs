@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +12,7 @@ use swarm_model::command::Op;
 use swarm_model::id::{ID_LEN, NodeId, RequestId};
 use swarm_model::meta::Revision;
 use swarm_model::view::View;
+use swarm_net::task::TaskGroup;
 
 use super::backend::{Applied, Backend, PATIENCE, PROPOSE_DEADLINE, ProposeError, ReadError};
 use super::disk_writes::DiskWrites;
@@ -37,6 +39,9 @@ const BARRIER_PAUSE: Duration = Duration::from_millis(25);
 /// How long an answer waits for the local replica to show what was just changed.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+/// Conversations with tasks that one node's API carries at a time.
+const SESSIONS_MAX: usize = 512;
+
 /// What every handler works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
@@ -46,11 +51,16 @@ pub(super) struct Api {
     pub(super) ending: CancellationToken,
     /// How much this daemon writes.
     pub(super) disk_writes: DiskWrites,
+    /// Owns what goes on after an answer.
+    pub(super) tasks: TaskGroup,
+    /// Conversations that may go on at a time.
+    pub(super) sessions: Arc<Semaphore>,
 }
 
 impl Api {
-    pub(super) fn new(backend: Arc<dyn Backend>, ending: CancellationToken) -> Self {
-        Self { backend, ending, disk_writes: DiskWrites::default() }
+    pub(super) fn new(backend: Arc<dyn Backend>, tasks: TaskGroup) -> Self {
+        let (ending, sessions) = (tasks.token(), Arc::new(Semaphore::new(SESSIONS_MAX)));
+        Self { backend, ending, disk_writes: DiskWrites::default(), tasks, sessions }
     }
 
     /// Proposes a change on behalf of `write`.

@@ -82,6 +82,22 @@ pub enum Failure {
         /// Which.
         task: TaskId,
     },
+    /// Nothing can be done in it any more, or not yet.
+    #[error("task {task} {state}")]
+    NotRunning {
+        /// Which.
+        task: TaskId,
+        /// What it does instead, and since when.
+        state: String,
+    },
+    /// The runtime cannot do that with its tasks.
+    #[error("{what} is not possible with tasks of runtime {runtime}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// Of whom.
+        runtime: &'static str,
+    },
     /// It has to end before it can be removed.
     #[error("task {task} still runs: stop it first")]
     StillRunning {
@@ -127,10 +143,35 @@ impl Failure {
             | Self::BadConfigPath { .. }
             | Self::AlreadyStarted { .. } => true,
             Self::UnknownTask { .. }
+            | Self::NotRunning { .. }
+            | Self::Unsupported { .. }
             | Self::StillRunning { .. }
             | Self::Unkillable { .. }
             | Self::DiskFull { .. }
             | Self::Io { .. } => false,
+        }
+    }
+
+    /// The exit code of a program that did not start for this reason, as shells have it.
+    pub fn exec_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => 127,
+            Self::EmptyCommand
+            | Self::NotExecutable { .. }
+            | Self::NoSuchUser { .. }
+            | Self::NoSuchWorkdir { .. }
+            | Self::PermissionDenied { .. } => 126,
+            Self::LimitUnsupported { .. }
+            | Self::NotIsolated { .. }
+            | Self::BadConfigPath { .. }
+            | Self::AlreadyStarted { .. }
+            | Self::UnknownTask { .. }
+            | Self::NotRunning { .. }
+            | Self::Unsupported { .. }
+            | Self::StillRunning { .. }
+            | Self::Unkillable { .. }
+            | Self::DiskFull { .. }
+            | Self::Io { .. } => 1,
         }
     }
 

@@ -4,6 +4,7 @@
 //! tells how it ended.
 
 pub(crate) mod cgroup;
+mod exec;
 mod failure;
 mod launch;
 mod mock;
@@ -19,6 +20,7 @@ use futures::future::BoxFuture;
 use swarm_model::id::TaskId;
 use swarm_model::runtime::Signal;
 
+pub use exec::{Errand, ExecInput, ExecOutput, ExecRequest, ExecSession};
 pub use failure::Failure;
 pub use launch::{ConfigFile, Launch};
 pub use mock::{Behaviour, MockEvent, MockEventKind, MockRuntime};
@@ -89,4 +91,18 @@ pub trait TaskRuntime: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the runtime's directory cannot be read.
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>>;
+
+    /// Does one more thing inside of a running task. It ends with the task, and with the session.
+    ///
+    /// # Errors
+    /// Why it was not begun; [`Failure::Unsupported`] where tasks have no inside.
+    fn exec(
+        &self,
+        task: TaskId,
+        request: ExecRequest,
+    ) -> BoxFuture<'static, Result<ExecSession, Failure>> {
+        let _inside = (task, request);
+        let runtime = self.name();
+        Box::pin(async move { Err(Failure::Unsupported { what: "exec", runtime }) })
+    }
 }

@@ -141,7 +141,7 @@ fn look(dir: &RunDir) -> Result<State, Failure> {
 }
 
 /// Looks until a supervisor that starts or ends has done so.
-fn settled(dir: &RunDir) -> Result<State, Failure> {
+pub(super) fn settled(dir: &RunDir) -> Result<State, Failure> {
     for _round in 0..SETTLE_ROUNDS {
         match look(dir)? {
             State::Between => rustix::event::poll(&mut [], Some(&SETTLE_PAUSE)).ok(),

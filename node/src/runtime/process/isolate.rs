@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
-use rustix::thread::{self, LinkNameSpaceType, UnshareFlags};
+use rustix::thread::{
+    self, LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces,
+};
 use swarm_model::runtime::Namespace;
 
 use super::spawn::{fork, leave};
@@ -103,6 +105,37 @@ pub(super) fn enter(namespaces: &BTreeSet<Namespace>) -> io::Result<()> {
         set_loopback_up()?;
     }
     Ok(())
+}
+
+/// In the keeper of one more program for a task: what it forks from now on is born in the pid namespace of
+/// the task's program.
+///
+/// # Errors
+/// What the kernel does not let it do.
+pub(super) fn share_pids(namespaces: &BTreeSet<Namespace>, program: &OwnedFd) -> Result<(), Errno> {
+    if !namespaces.contains(&Namespace::Pid) {
+        return Ok(());
+    }
+    move_into_thread_name_spaces(program.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+}
+
+/// In the child of such a keeper: joins what else the task's program has for itself.
+///
+/// # Errors
+/// What the kernel does not let it do.
+pub(super) fn share(namespaces: &BTreeSet<Namespace>, program: &OwnedFd) -> Result<(), Errno> {
+    let asked = |one| namespaces.contains(&one);
+    let mut kinds = ThreadNameSpaceType::empty();
+    // As they were made by `enter`.
+    let mounts = asked(Namespace::Mount) || asked(Namespace::Pid) || asked(Namespace::Ipc);
+    kinds.set(ThreadNameSpaceType::MOUNT, mounts);
+    kinds.set(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION, asked(Namespace::Ipc));
+    kinds.set(ThreadNameSpaceType::NETWORK, asked(Namespace::Net));
+    kinds.set(ThreadNameSpaceType::USER, !kinds.is_empty() && !geteuid().is_root());
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    move_into_thread_name_spaces(program.as_fd(), kinds)
 }
 
 /// Without root: a user namespace in which this user owns what it makes, and is still itself.

@@ -7,18 +7,22 @@
 mod account;
 mod config;
 mod control;
+mod exec;
 mod files;
 pub(crate) mod fuzz;
 mod isolate;
+mod keeper;
 mod launcher;
 mod prepare;
 mod processes;
 mod pump;
 mod record;
+mod relay;
 mod report;
 mod resolve;
 mod spawn;
 pub mod supervisor;
+mod terminal;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -34,7 +38,7 @@ use tokio::sync::Semaphore;
 
 use self::record::RunDir;
 use super::cgroup::Cgroups;
-use super::{Adopted, Exit, Failure, Launch, Started, TaskRuntime};
+use super::{Adopted, ExecRequest, ExecSession, Exit, Failure, Launch, Started, TaskRuntime};
 pub use config::ProcessConfig;
 
 /// Starts that go on at once: more only queue in the kernel, on a thread each.
@@ -145,6 +149,14 @@ impl TaskRuntime for ProcessRuntime {
 
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>> {
         self.run(control::adopt)
+    }
+
+    fn exec(
+        &self,
+        task: TaskId,
+        request: ExecRequest,
+    ) -> BoxFuture<'static, Result<ExecSession, Failure>> {
+        exec::exec(Arc::clone(&self.inner), task, request).boxed()
     }
 }
 

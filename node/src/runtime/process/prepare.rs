@@ -22,7 +22,7 @@ pub(super) fn prepare(inner: &Inner, launch: &Launch) -> Result<(), Failure> {
         let why = "only a daemon that runs as root can make it".to_owned();
         return Err(Failure::NotIsolated { names: Namespace::Pid.to_string(), why });
     }
-    let (account, home) = whom(launch)?;
+    let (account, home) = whom(launch.user.as_deref(), &launch.groups)?;
     let own_workdir = launch.workdir.is_none();
     let workdir = match &launch.workdir {
         Some(asked) => resolve::workdir(asked)?,
@@ -31,11 +31,7 @@ pub(super) fn prepare(inner: &Inner, launch: &Launch) -> Result<(), Failure> {
     let env = environment(launch, home, &inner.files_dir(launch.task));
     let path = env.iter().rfind(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let name = launch.command.first().ok_or(Failure::EmptyCommand)?;
-    let texts = launch.command.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
-    if texts.into_iter().any(|text| text.contains('\0')) {
-        let why = "a NUL character is in its arguments or its environment".to_owned();
-        return Err(Failure::NotExecutable { program: name.clone(), why });
-    }
+    without_nul(&launch.command, &env)?;
     let program = resolve::program(name, path, &workdir)?;
     let group = inner.cgroups().create(launch.task, &launch.limits)?;
     let record = LaunchRecord {
@@ -84,24 +80,38 @@ fn write(
     dir.write_launch(record).map_err(failed)
 }
 
+/// Arguments and variables end at a NUL for the kernel: one in them says something else than was meant.
+pub(super) fn without_nul(command: &[String], env: &[(String, String)]) -> Result<(), Failure> {
+    let mut texts = command.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
+    if !texts.any(|text| text.contains('\0')) {
+        return Ok(());
+    }
+    let program = command.first().cloned().unwrap_or_default();
+    let why = "a NUL character is in its arguments or its environment".to_owned();
+    Err(Failure::NotExecutable { program, why })
+}
+
 /// The account to change to, if any, and the home directory.
-fn whom(launch: &Launch) -> Result<(Option<Account>, Option<String>), Failure> {
+pub(super) fn whom(
+    user: Option<&str>,
+    more: &[String],
+) -> Result<(Option<Account>, Option<String>), Failure> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (passwd, group) = (read("/etc/passwd"), read("/etc/group"));
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let asked = launch.user.clone().unwrap_or_else(|| format!("{uid}:{gid}"));
-    let mut found = account::look_up(&asked, &launch.groups, &passwd, &group)?;
-    if launch.user.is_none() && launch.groups.is_empty() {
+    let asked = user.map_or_else(|| format!("{uid}:{gid}"), str::to_owned);
+    let mut found = account::look_up(&asked, more, &passwd, &group)?;
+    if user.is_none() && more.is_empty() {
         return Ok((None, found.home));
     }
-    if launch.user.is_none() {
+    if user.is_none() {
         let own = getgroups().unwrap_or_default();
         found.account.groups.extend(own.into_iter().map(rustix::process::Gid::as_raw));
     }
     if uid == 0 {
         return Ok((Some(found.account), found.home));
     }
-    if found.account.uid == uid && found.account.gid == gid && launch.groups.is_empty() {
+    if found.account.uid == uid && found.account.gid == gid && more.is_empty() {
         return Ok((None, found.home));
     }
     let what = format!("run as {asked}: the daemon runs as uid {uid}, only root may change user");

@@ -6,11 +6,20 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::fs::Timespec;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, wait,
+};
 use serde::{Deserialize, Serialize};
 
 /// Rounds of looking for processes that were forked while the others were being stopped.
 const STOP_ROUNDS: usize = 50;
+
+/// How often killing what is left is tried again; 0.5 ms after the first time, then twice as long each
+/// time up to 32 ms: about 2 s in all.
+const REAP_ROUNDS: u32 = 64;
+const REAP_PAUSE_NS: i64 = 500_000;
+const REAP_DOUBLINGS: u32 = 6;
 
 /// One process of this boot. Part of the start record: its fields are a disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +103,7 @@ pub(super) fn descendants(root: i32) -> BTreeSet<i32> {
 
 /// What is in the session that `leader` began, or carries `mark` in its environment.
 pub(super) fn kin(leader: ProcessRef, mark: &str) -> BTreeSet<i32> {
-    let own = rustix::process::getpid().as_raw_pid();
+    let own = getpid().as_raw_pid();
     let marked = |pid: i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
@@ -127,6 +136,25 @@ pub(super) fn kill_all(find: impl Fn() -> BTreeSet<i32>) {
     }
 }
 
+/// Kills and reaps all that descends from this process; `at_once` may do most of it. What hangs in the
+/// kernel is given up.
+pub(super) fn end_tree(at_once: impl Fn() -> bool) {
+    for round in 0..REAP_ROUNDS {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_reaped)) => {}
+                Ok(None) => break,
+                Err(_no_child) => return,
+            }
+        }
+        if !at_once() {
+            kill_all(|| descendants(getpid().as_raw_pid()));
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: REAP_PAUSE_NS << round.min(REAP_DOUBLINGS) };
+        rustix::event::poll(&mut [], Some(&pause)).ok();
+    }
+}
+
 /// Which boot of the machine this is.
 pub(super) fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -151,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_pid_and_start() {
-        let me = ProcessRef::of(rustix::process::getpid()).unwrap();
+        let me = ProcessRef::of(getpid()).unwrap();
         assert!(me.open().is_some());
         assert!(ProcessRef { start_ticks: me.start_ticks + 1, ..me }.open().is_none());
         assert!(ProcessRef { pid: i32::MAX, ..me }.open().is_none());

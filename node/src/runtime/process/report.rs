@@ -25,7 +25,7 @@ pub(super) struct StartError {
     pub(super) errno: i32,
 }
 
-/// The steps of a start, in their order.
+/// The steps of a start, in their order but for the last two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
     /// Read the launch record.
@@ -54,11 +54,15 @@ pub(super) enum Step {
     Execute,
     /// Write the start record.
     Record,
+    /// Take control of the terminal.
+    Terminal,
+    /// Join the namespaces of the task's program.
+    Namespaces,
 }
 
 impl Step {
     /// All, so that a step travels as its place in this list.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Launch,
         Self::Refuge,
         Self::Log,
@@ -72,6 +76,8 @@ impl Step {
         Self::Bond,
         Self::Execute,
         Self::Record,
+        Self::Terminal,
+        Self::Namespaces,
     ];
 
     /// An error at this step.
@@ -109,6 +115,8 @@ impl StartError {
             Step::Log => format!("open log {}", launch.log_dir.display()),
             Step::Launch => "read the launch record".to_owned(),
             Step::Record => "write the start record".to_owned(),
+            Step::Terminal => "take control of the terminal".to_owned(),
+            Step::Namespaces => "join the namespaces of the task's program".to_owned(),
             Step::Fork | Step::Session | Step::Bond => format!("start program {}", program()),
         };
         Failure::io(what, source)

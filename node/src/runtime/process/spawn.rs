@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,9 +15,9 @@ use std::process::{Command, Stdio};
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid, umask,
+    Pid, Signal, getpid, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid, umask,
 };
-use rustix::thread::{self, UnshareFlags};
+use rustix::thread::{self, ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 use swarm_model::runtime::Namespace;
 
 use super::isolate;
@@ -27,33 +27,34 @@ use super::report::{StartError, Step};
 /// Linux 5.7, `include/uapi/linux/sched.h`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// What a program is born with.
+#[derive(Debug)]
+pub(super) struct Birth {
+    /// Its input; none at all when `None`.
+    pub(super) stdin: Option<OwnedFd>,
+    /// Its output.
+    pub(super) stdout: OwnedFd,
+    /// Its error output.
+    pub(super) stderr: OwnedFd,
+    /// Whether its input is a terminal that it is to be in control of.
+    pub(super) terminal: bool,
+    /// The program whose namespaces it joins; it gets those of its own that are asked for when `None`.
+    pub(super) beside: Option<OwnedFd>,
+}
+
 /// Starts the program; returns when it is executed. The calling process must have one thread.
 ///
 /// # Errors
 /// The step that failed; no child is left then.
-pub(super) fn spawn(
-    launch: &LaunchRecord,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-) -> Result<Pid, StartError> {
+pub(super) fn spawn(launch: &LaunchRecord, birth: Birth) -> Result<Pid, StartError> {
     let fork_failed = |error: io::Error| Step::Fork.failed(&error);
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| fork_failed(error.into()))?;
-    let mut command = Command::new(&launch.program);
-    if let Some((name, arguments)) = launch.arguments.split_first() {
-        command.arg0(name).args(arguments);
-    }
-    command
-        .env_clear()
-        .envs(launch.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(stderr);
     let supervisor = getpid();
     let Forked { child, in_group } = fork_into_group(launch).map_err(fork_failed)?;
     let Some(child) = child else {
         let late = launch.group.unified.as_deref().filter(|_group| !in_group);
-        let StartError { step, errno } = match prepare_child(launch, late, supervisor) {
-            Ok(()) => Step::Execute.failed(&command.exec()),
+        let StartError { step, errno } = match prepare_child(launch, &birth, late, supervisor) {
+            Ok(()) => Step::Execute.failed(&execute(launch, birth)),
             Err((step, error)) => step.failed(&error),
         };
         let step = u8::try_from(step as usize).expect("there are few steps");
@@ -64,7 +65,7 @@ pub(super) fn spawn(
         leave()
     };
     // The parent's copies of the pipes close here, so that the end of the child is seen.
-    drop((command, write));
+    drop((birth, write));
     let mut message = Vec::new();
     File::from(read).read_to_end(&mut message).map_err(fork_failed)?;
     match message.split_first() {
@@ -78,23 +79,49 @@ pub(super) fn spawn(
     }
 }
 
+/// In the child: becomes the program, or says why not.
+fn execute(launch: &LaunchRecord, birth: Birth) -> io::Error {
+    let mut command = Command::new(&launch.program);
+    if let Some((name, arguments)) = launch.arguments.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    command
+        .env_clear()
+        .envs(launch.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
+        .stdin(birth.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(birth.stdout)
+        .stderr(birth.stderr)
+        .exec()
+}
+
 /// In the child: every step up to the program. `late` is the v2 group that it was not born in.
 fn prepare_child(
     launch: &LaunchRecord,
+    birth: &Birth,
     late: Option<&Path>,
     supervisor: Pid,
 ) -> Result<(), (Step, io::Error)> {
     let at = |step: Step| move |error: rustix::io::Errno| (step, io::Error::from(error));
     setsid().map_err(at(Step::Session))?;
+    if let Some(terminal) = birth.stdin.as_ref().filter(|_input| birth.terminal) {
+        ioctl_tiocsctty(terminal).map_err(at(Step::Terminal))?;
+    }
     for group in launch.group.joined.iter().map(PathBuf::as_path).chain(late) {
         join(&group.join("cgroup.procs")).map_err(|error| (Step::Group, error))?;
     }
-    isolate::enter(&launch.namespaces).map_err(|error| (Step::Isolate, error))?;
+    match &birth.beside {
+        None => isolate::enter(&launch.namespaces).map_err(|error| (Step::Isolate, error))?,
+        Some(program) => {
+            isolate::share(&launch.namespaces, program).map_err(at(Step::Namespaces))?;
+        }
+    }
     // The supervisor protects itself from the out-of-memory killer; its program must not be.
     std::fs::write("/proc/self/oom_score_adj", "0").ok();
     umask(Mode::from_raw_mode(0o022));
-    if let Some(hostname) = &launch.hostname {
-        set_hostname(hostname).map_err(at(Step::Hostname))?;
+    match (&launch.hostname, &birth.beside) {
+        (Some(_same), Some(program)) => share_hostname(program).map_err(at(Step::Namespaces))?,
+        (Some(hostname), None) => set_hostname(hostname).map_err(at(Step::Hostname))?,
+        (None, _) => {}
     }
     // The task's own directory lies where only root may look, so it is entered before the change
     // of user; any other must be open to the task's user.
@@ -120,6 +147,16 @@ fn prepare_child(
         return Err((Step::Bond, io::ErrorKind::BrokenPipe.into()));
     }
     Ok(())
+}
+
+/// Takes the host name of a program that has one of its own, if it does.
+fn share_hostname(program: &OwnedFd) -> rustix::io::Result<()> {
+    let hostname = ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+    match move_into_thread_name_spaces(program.as_fd(), hostname) {
+        // Who may not join could not make one, either.
+        Err(rustix::io::Errno::PERM) => Ok(()),
+        joined => joined,
+    }
 }
 
 /// Gives the task a host name of its own. Without the right to do so only `HOSTNAME` tells it.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use rustix::fs::Timespec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use swarm_model::clock::Clock;
@@ -21,10 +20,10 @@ use swarm_model::runtime::Namespace;
 use swarm_model::units::Timestamp;
 
 use super::isolate::Init;
-use super::processes::{ProcessRef, boot_id, descendants, kill_all};
+use super::processes::{ProcessRef, boot_id, end_tree};
 use super::record::{LaunchRecord, RunDir, StartRecord};
 use super::report::{Report, StartError, Step};
-use super::{pump, spawn};
+use super::{keeper, pump, spawn};
 use crate::logs::LogWriter;
 use crate::runtime::Exit;
 
@@ -34,16 +33,15 @@ pub const ARGUMENT: &str = "task-supervisor";
 const NAME: &std::ffi::CStr = c"task-supervisor";
 /// How long the last output is waited for: someone outside of the task may hold its pipe.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How often killing what the program left is tried again; 0.5 ms after the first time, then twice
-/// as long each time up to 32 ms: about 2 s in all.
-const REAP_ROUNDS: u32 = 64;
-const REAP_PAUSE_NS: i64 = 500_000;
-const REAP_DOUBLINGS: u32 = 6;
 
-/// Runs as a supervisor when `arguments` (the program's name first) ask for it. To be called first
-/// in `main`, before any thread is started.
+/// Runs as a supervisor, or as a keeper, when `arguments` (the program's name first) ask for it. To be
+/// called first in `main`, before any thread is started.
 pub fn run_if_asked(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    (arguments.nth(1)? == ARGUMENT).then(|| run(arguments))
+    match arguments.nth(1)? {
+        asked if asked == ARGUMENT => Some(run(arguments)),
+        asked if asked == keeper::ARGUMENT => Some(keeper::run()),
+        _ => None,
+    }
 }
 
 /// Supervises the task whose run directory is the first of `arguments`. Its standard input holds
@@ -51,7 +49,7 @@ pub fn run_if_asked(mut arguments: impl Iterator<Item = OsString>) -> Option<Exi
 pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(path) = arguments.next() else { return ExitCode::from(2) };
     let dir = RunDir::new(PathBuf::from(path));
-    detach();
+    detach(NAME);
     let (report, running) = match start(&dir) {
         Ok(running) => {
             let pid = running.program.as_raw_pid().unsigned_abs();
@@ -90,21 +88,24 @@ impl Clock for WallClock {
     }
 }
 
-/// Leaves everything that could end it together with the daemon.
-fn detach() {
+/// Leaves everything that could end it together with the daemon, and is called `name`.
+pub(super) fn detach(name: &std::ffi::CStr) {
     // It is no session leader yet; and without these it still works, only less well protected.
     rustix::process::setsid().ok();
-    rustix::thread::set_name(NAME).ok();
+    rustix::thread::set_name(name).ok();
     set_child_subreaper(Some(getpid())).ok();
     fs::write("/proc/self/oom_score_adj", "-500").ok();
+}
+
+/// Goes where ending the daemon's service spares it.
+pub(super) fn shelter(launch: &LaunchRecord) -> io::Result<()> {
+    launch.refuge.iter().try_for_each(|group| spawn::join(&group.join("cgroup.procs")))
 }
 
 fn start(dir: &RunDir) -> Result<Running, StartError> {
     let at = |step: Step| move |error: io::Error| step.failed(&error);
     let launch = dir.launch().map_err(at(Step::Launch))?;
-    for group in &launch.refuge {
-        spawn::join(&group.join("cgroup.procs")).map_err(at(Step::Refuge))?;
-    }
+    shelter(&launch).map_err(at(Step::Refuge))?;
     let log = LogWriter::open(launch.log_dir.clone(), launch.log, Arc::new(WallClock))
         .map_err(at(Step::Log))?;
     let exit_file = dir.reserve_exit().map_err(at(Step::Record))?;
@@ -113,7 +114,14 @@ fn start(dir: &RunDir) -> Result<Running, StartError> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| Step::Fork.failed(&error.into()));
     let (stdout, stdout_end) = pipe()?;
     let (stderr, stderr_end) = pipe()?;
-    let program = spawn::spawn(&launch, stdout_end, stderr_end)?;
+    let birth = spawn::Birth {
+        stdin: None,
+        stdout: stdout_end,
+        stderr: stderr_end,
+        terminal: false,
+        beside: None,
+    };
+    let program = spawn::spawn(&launch, birth)?;
     let now = WallClock.now();
     let recorded = init
         .as_ref()
@@ -124,7 +132,8 @@ fn start(dir: &RunDir) -> Result<Running, StartError> {
         Ok(output) => Ok(Running { program, at: now, launch, init, exit_file, output }),
         Err(error) => {
             // Without a record nobody could adopt it: better none.
-            end_tree(&launch, init);
+            drop(init);
+            end_tree(|| launch.group.kill());
             Err(Step::Record.failed(&error))
         }
     }
@@ -164,7 +173,8 @@ fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
         }
     };
     let at = WallClock.now();
-    end_tree(&running.launch, running.init);
+    drop(running.init);
+    end_tree(|| running.launch.group.kill());
     running.output.recv_timeout(DRAIN).ok();
     let exit = Exit {
         code: status.and_then(WaitStatus::exit_status),
@@ -175,23 +185,4 @@ fn supervise(dir: &RunDir, running: Running) -> io::Result<()> {
     // Empty now; what the kernel still holds, the daemon's `remove` tries again.
     running.launch.group.remove().ok();
     dir.write_exit(running.exit_file, &exit)
-}
-
-/// Kills and reaps all that descends from this supervisor. What hangs in the kernel is given up.
-fn end_tree(launch: &LaunchRecord, init: Option<Init>) {
-    drop(init);
-    for round in 0..REAP_ROUNDS {
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some(_reaped)) => {}
-                Ok(None) => break,
-                Err(_no_child) => return,
-            }
-        }
-        if !launch.group.kill() {
-            kill_all(|| descendants(getpid().as_raw_pid()));
-        }
-        let pause = Timespec { tv_sec: 0, tv_nsec: REAP_PAUSE_NS << round.min(REAP_DOUBLINGS) };
-        rustix::event::poll(&mut [], Some(&pause)).ok();
-    }
 }
