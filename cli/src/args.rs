@@ -174,7 +174,7 @@ mod tests {
         }
         let mut all = String::new();
         texts(&mut Cli::command(), &mut all);
-        for word in ["--secret", "autolock", "--network", "--publish", "--health", "-job"] {
+        for word in ["--secret", "autolock", "--network", "--publish", "-job"] {
             assert!(!all.contains(word), "--help speaks of {word}");
         }
     }

@@ -134,6 +134,7 @@ mod tests {
             template.resources.reservations.generic.clear();
             let RuntimeSpec::Process(process) = &mut template.runtime;
             process.namespaces.clear();
+            (template.health, template.ready, template.drain_delay_ms) = (None, None, 0);
         }
         let expect = AssignmentMessage::Delta { generation, changed, removed };
         assert_eq!(decode::<AssignmentMessage>(&bytes).as_ref(), Ok(&expect));

@@ -4,6 +4,7 @@
 mod conformance;
 #[path = "process_runtime/isolation.rs"]
 mod isolation;
+mod probes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

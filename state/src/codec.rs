@@ -201,6 +201,12 @@ mod tests {
                 spec.task_template.resources.reservations.generic.clear();
                 let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
                 process.namespaces.clear();
+                spec.task_template.health = None;
+                spec.task_template.ready = None;
+                spec.task_template.drain_delay_ms = 0;
+            }
+            Op::ReportStatus { reports, .. } => {
+                reports.iter_mut().for_each(|report| report.status.health = None);
             }
             Op::ApplyPlan { changes, .. } => {
                 changes.retain(|change| {
@@ -274,6 +280,10 @@ mod tests {
         assert_eq!(create(&|spec| spec.priority.0 = 0), 2);
         let share = Some(swarm_model::share::Share::Count(0));
         assert_eq!(create(&|spec| spec.min_available = share), 2);
+        assert_eq!(create(&|spec| spec.task_template.drain_delay_ms = 1), 2);
+        let probe = swarm_model::probe::Probe::new(swarm_model::probe::Check::Tcp { port: 80 });
+        assert_eq!(create(&|spec| spec.task_template.health = Some(probe.clone())), 2);
+        assert_eq!(create(&|spec| spec.task_template.ready = Some(probe.clone())), 2);
         let rule = |text: &'static str| {
             move |spec: &mut swarm_model::service::ServiceSpec| {
                 spec.task_template.placement.constraints = vec![text.parse().expect(text)];

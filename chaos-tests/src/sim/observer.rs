@@ -12,7 +12,9 @@ use swarm_node::api::backend::Backend;
 use swarm_raft::Status;
 use tokio_util::sync::CancellationToken;
 
-use super::invariants::{Agreement, Leaders, Progress, Running, Seen, Slots, Tasks};
+use super::invariants::{
+    Agreement, Leaders, Progress, Running, Seen, Slots, Tasks, runs_only_when_well,
+};
 use super::trace::Hash;
 use super::world::{Up, World};
 
@@ -88,6 +90,8 @@ impl Observer {
             }
             world.note(&format!("n{number} at {} {:016x}", view.revision, digest(&view)));
         }
+        let seats = world.seats();
+        runs_only_when_well(&view, |task| seats.values().any(|it| it.runtime.was_well(task)))?;
         self.tasks.see(&view)?;
         self.views.insert(number, view);
         Ok(())

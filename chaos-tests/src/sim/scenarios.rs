@@ -4,6 +4,7 @@
 mod clocks;
 mod disks;
 mod drains;
+mod health;
 mod lanes;
 mod links;
 mod lost_replicas;
@@ -52,7 +53,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 42] = [
+pub const ALL: [Scenario; 43] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -74,6 +75,7 @@ pub const ALL: [Scenario; 42] = [
         shape: THREE_AND_TWO,
         body: updates::survive_leaders,
     },
+    Scenario { name: "health-under-faults", shape: THREE_AND_TWO, body: health::under_faults },
     Scenario { name: "drain", shape: THREE_AND_TWO, body: drains::one },
     Scenario { name: "drain-all", shape: THREE, body: drains::all },
     Scenario { name: "quorum-lost-and-back", shape: THREE_AND_TWO, body: quorum_lost },

@@ -10,6 +10,7 @@ use swarm_model::id::{ConfigId, RequestId, ServiceId};
 use swarm_model::meta::{Revision, Version};
 use swarm_model::node::Role;
 use swarm_model::outcome::{Done, Rejection};
+use swarm_model::probe::{Check, Probe};
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{ServiceMode, ServiceSpec};
 use swarm_model::task::TaskTemplate;
@@ -104,6 +105,13 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
             stop_signal: Signal::TERM,
             stop_grace_ms: STOP_GRACE_MS,
             force_update: 0,
+            // Every other version is asked how it is.
+            health: (program % 2 == 1).then(|| {
+                let probe = Probe::new(Check::Tcp { port: 80 });
+                Probe { interval_ms: 1000, timeout_ms: 500, ..probe }
+            }),
+            ready: None,
+            drain_delay_ms: 0,
         },
         priority: Default::default(),
         update: policy,

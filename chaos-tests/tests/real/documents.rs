@@ -59,6 +59,10 @@ async fn the_page_on_services_shows_what_happens() -> Result<()> {
         "rolled back to ",
         "+ TaskTemplate.Runtime.Process.Command: [",
         "exit 3: the history has no such version",
+        "not healthy yet on ",
+        "exit 1: it never was healthy",
+        "port 1: connection refused",
+        "unhealthy: exit code 1 (3 times in a row)",
     ] {
         ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
     }

@@ -15,6 +15,7 @@ mod doctor;
 mod documents;
 mod doubles;
 mod exec;
+mod health;
 mod hostile_peer;
 mod joining;
 mod leader;

@@ -1,6 +1,7 @@
 //! Tasks as lists show them: `service ps` and `node ps`.
 
 use serde::Serialize;
+use swarm_model::probe::{Health, HealthState};
 use swarm_model::task::Slot;
 use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
@@ -42,6 +43,7 @@ pub(crate) struct TaskRow {
     state: String,
     since: Timestamp,
     error: String,
+    health: Option<Health>,
     outlook: Outlook,
     note: String,
     next_attempt_at: Option<Timestamp>,
@@ -99,10 +101,11 @@ fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
         node_id: entry.task.node.map(|node| node.to_string()).unwrap_or_default(),
         service: entry.service_name.clone(),
         desired_state: entry.task.desired.to_string(),
-        current_state: format!("{} {}", status.state, ago(status.since)),
+        current_state: format!("{} {}{}", status.state, ago(status.since), health_text(&entry)),
         state: status.state.to_string(),
         since: status.since,
         error,
+        health: status.health.clone(),
         outlook: entry.outlook,
         next_attempt_at: entry.next_attempt_at,
         pid: status.pid,
@@ -115,7 +118,13 @@ fn row(entry: TaskEntry, is_history: bool) -> TaskRow {
 /// What went wrong, and what comes of it.
 fn error_text(entry: &TaskEntry) -> String {
     let status = &entry.task.status;
-    let error = if status.error.is_empty() { exit_text(entry) } else { status.error.clone() };
+    let error = match &status.health {
+        _ if !status.error.is_empty() => status.error.clone(),
+        Some(health) if !health.message.is_empty() && entry.task.is_active() => {
+            health.message.clone()
+        }
+        Some(_) | None => exit_text(entry),
+    };
     match (entry.outlook, entry.next_attempt_at) {
         (Outlook::Waits, Some(next)) => {
             let span = duration::in_words(next.since(now())).to_lowercase();
@@ -128,6 +137,21 @@ fn error_text(entry: &TaskEntry) -> String {
             entry.note.clone()
         }
         (Outlook::Waits | Outlook::Open | Outlook::Done, _) => format!("{error}; {}", entry.note),
+    }
+}
+
+/// What its probes say of a task that is not over.
+fn health_text(entry: &TaskEntry) -> &'static str {
+    let status = &entry.task.status;
+    let Some(health) = status.health.as_ref().filter(|_| !status.state.is_terminal()) else {
+        return "";
+    };
+    match (health.status, health.ready) {
+        (HealthState::Starting, _) => "",
+        (HealthState::Unhealthy, _) => " (unhealthy)",
+        (HealthState::Healthy, true) => " (healthy)",
+        (HealthState::None, true) => " (ready)",
+        (HealthState::None | HealthState::Healthy, false) => " (not ready)",
     }
 }
 
@@ -205,6 +229,26 @@ mod tests {
         let shown = rows(vec![entry]);
         assert_eq!(shown[0].cell("Node").as_deref(), Some("alpha (000000000000)"));
         assert_eq!(shown[0].node, "alpha");
+    }
+
+    #[test]
+    fn what_probes_say_stands_beside_the_state() {
+        let mut entry = task(1, 1, 1, "Running", "Running");
+        let mut shown = |status, ready, message: &str| {
+            let message = message.to_owned();
+            entry.task.status.health = Some(Health { status, ready, message });
+            let row = rows(vec![entry.clone()]).remove(0);
+            (row.current_state.split_once(" (").map(|(_, text)| text.to_owned()), row.error)
+        };
+        let (state, _) = shown(HealthState::Healthy, true, "");
+        assert_eq!(state.as_deref(), Some("healthy)"));
+        let (state, error) = shown(HealthState::None, false, "port 80: connection refused");
+        assert_eq!(state.as_deref(), Some("not ready)"));
+        assert_eq!(error, "port 80: connection refused");
+        entry.task.status.state = ObservedState::Failed;
+        entry.task.status.error = "unhealthy: exit code 1 (3 times in a row)".to_owned();
+        assert_eq!(error_text(&entry), entry.task.status.error);
+        assert_eq!(health_text(&entry), "", "it is over");
     }
 
     #[test]

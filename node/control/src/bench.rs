@@ -266,6 +266,9 @@ fn service(
         stop_signal: Signal::default(),
         stop_grace_ms: DEFAULT_STOP_GRACE_MS,
         force_update: 0,
+        health: None,
+        ready: None,
+        drain_delay_ms: 0,
     };
     let spec = ServiceSpec {
         name: format!("service-{number}").parse()?,

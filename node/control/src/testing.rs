@@ -111,6 +111,9 @@ pub(crate) fn template(program: &str) -> TaskTemplate {
         stop_signal: Signal::default(),
         stop_grace_ms: 10_000,
         force_update: 0,
+        health: None,
+        ready: None,
+        drain_delay_ms: 0,
     }
 }
 

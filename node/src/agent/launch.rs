@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use swarm_model::assignment::Assignment;
 use swarm_model::config::Data;
 use swarm_model::id::{ConfigId, NodeId};
+use swarm_model::probe::{Check, Probe};
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::task::Slot;
 use swarm_model::template::{self, Context};
 
+use super::probe::Probes;
 use crate::logs::LogLimits;
 use crate::runtime::{ConfigFile, Launch};
 
@@ -87,6 +89,29 @@ pub(super) fn launch(
     })
 }
 
+/// What the task is asked while it runs.
+///
+/// # Errors
+/// As of [`launch`].
+pub(super) fn probes(
+    assignment: &Assignment,
+    node: NodeId,
+    hostname: &str,
+) -> Result<Probes, template::Error> {
+    let context = context(assignment, node, hostname);
+    let expand = |probe: &Option<Probe>| {
+        let mut probe = probe.clone();
+        if let Some(Probe { check: Check::Command(words), .. }) = &mut probe {
+            for word in words {
+                *word = template::expand(word, &context)?;
+            }
+        }
+        Ok(probe)
+    };
+    let template = &assignment.template;
+    Ok(Probes { health: expand(&template.health)?, ready: expand(&template.ready)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +137,9 @@ mod tests {
                 stop_signal: Signal::TERM,
                 stop_grace_ms: 100,
                 force_update: 0,
+                health: None,
+                ready: None,
+                drain_delay_ms: 0,
             }),
             desired: DesiredState::Running,
             node_labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
@@ -145,6 +173,22 @@ mod tests {
         assert_eq!(env["SWARM_NODE_ID"], node.to_string());
         assert_eq!(env["SWARM_TASK_ID"], TaskId::from_raw(1).to_string());
         assert_eq!(made.slot, 3);
+    }
+
+    #[test]
+    fn commands_of_probes_speak_of_the_task_too() {
+        let mut asked = assignment(ProcessSpec::default());
+        let words = words(&["check", "{{.Service.Name}}.{{.Task.Slot}}"]);
+        let template = TaskTemplate {
+            health: Some(Probe::new(Check::Command(words))),
+            ready: Some(Probe::new(Check::Tcp { port: 80 })),
+            ..TaskTemplate::clone(&asked.template)
+        };
+        asked.template = Arc::new(template);
+        let made = probes(&asked, NodeId::from_raw(9), "here").expect("valid");
+        let check = made.health.map(|probe| probe.check);
+        assert_eq!(check, Some(Check::Command(vec!["check".to_owned(), "web.3".to_owned()])));
+        assert_eq!(made.ready, asked.template.ready);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod board;
 mod intake;
 mod launch;
+mod probe;
 mod record;
 pub mod resources;
 pub mod session;
@@ -361,8 +362,12 @@ impl Options {
             self.runtimes.find(name).ok_or_else(|| format!("this node cannot run {name} tasks"))?;
         let launch = launch::launch(assignment, &record.configs, self.node, &self.hostname)
             .map_err(|error| error.to_string())?;
+        let probes = launch::probes(assignment, self.node, &self.hostname)
+            .map_err(|error| error.to_string())?;
         Ok(TaskActor {
             launch: Arc::new(launch),
+            probes,
+            drain_delay: Duration::from_millis(assignment.template.drain_delay_ms),
             grace: Duration::from_millis(assignment.template.stop_grace_ms),
             runtime,
             board: self.board.clone(),

@@ -1,4 +1,4 @@
-//! One task's life on this node: prepare, start, wait, stop. One actor a task.
+//! One task's life on this node: prepare, start, watch, stop. One actor a task.
 //!
 //! What happened is posted on the board; what is wanted comes through a watch. Whether a replacement
 //! follows is the leader's decision, never the actor's.
@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use swarm_model::clock::Clock;
 use swarm_model::task::{ExitStatus, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use tokio::sync::watch;
 
 use super::board::Board;
+use super::probe::{Origin, Probes, Watcher};
 use crate::runtime::{Exit, Failure, Launch, Started, TaskRuntime};
 
 /// How a stop that failed is tried again.
@@ -36,6 +38,10 @@ pub(super) enum Beginning {
 pub(super) struct TaskActor {
     /// What to run.
     pub(super) launch: Arc<Launch>,
+    /// What it is asked while it runs.
+    pub(super) probes: Probes,
+    /// How long it is sent no more work before its stop signal.
+    pub(super) drain_delay: Duration,
     /// How long it has to end after its stop signal.
     pub(super) grace: Duration,
     /// How it is run.
@@ -71,7 +77,7 @@ impl TaskActor {
     async fn live(&mut self, beginning: Beginning) -> TaskStatus {
         match beginning {
             Beginning::Fresh => {}
-            Beginning::Running(started) => return self.supervise(started, "adopted").await,
+            Beginning::Running(started) => return self.supervise(started, Origin::Adopted).await,
             Beginning::Ended(exit) => return self.ended(exit, None),
             Beginning::Rebooted => {
                 if let Err(failure) = self.runtime.remove(self.launch.task).await {
@@ -95,7 +101,7 @@ impl TaskActor {
         }
         self.post(ObservedState::Starting, "starting");
         match self.runtime.start(self.launch.clone()).await {
-            Ok(started) => self.supervise(started, "started").await,
+            Ok(started) => self.supervise(started, Origin::Started).await,
             Err(failure) if failure.is_permanent() => {
                 self.ends_with(ObservedState::Rejected, &failure)
             }
@@ -116,24 +122,47 @@ impl TaskActor {
     }
 
     /// From start to end.
-    async fn supervise(&mut self, started: Started, message: &str) -> TaskStatus {
-        let task = self.launch.task;
-        let running = TaskStatus {
-            pid: (started.pid != 0).then_some(started.pid),
-            ..TaskStatus::new(ObservedState::Running, started.at, message)
-        };
-        self.board.post(task, running);
-        let runtime = self.runtime.clone();
-        tokio::select! {
+    async fn supervise(&mut self, started: Started, origin: Origin) -> TaskStatus {
+        let (task, runtime) = (self.launch.task, self.runtime.clone());
+        let watcher = Watcher::begin(
+            (task, runtime.clone()),
+            (self.board.clone(), self.clock.clone()),
+            self.probes.clone(),
+            (started, origin),
+        );
+        let mut end = runtime.wait(task);
+        let unhealthy = tokio::select! {
             // An end that was not asked for counts as such, even if a stop comes at the same time.
             biased;
-            exit = runtime.wait(task) => self.ended(exit, None),
-            () = self.wait_for(DesiredState::Shutdown) => {
-                let stopped = self.stop().await;
-                let exit = runtime.wait(task).await;
-                self.ended(exit, Some(stopped))
+            exit = &mut end => return self.ended(exit, None),
+            () = self.wait_for(DesiredState::Shutdown) => None,
+            why = watcher.watch() => Some(why),
+        };
+        let Some(why) = unhealthy else {
+            if let Some(exit) = self.drain(&watcher, &mut end).await {
+                return self.ended(exit, None);
             }
+            let stopped = self.stop().await;
+            return self.ended(end.await, Some(stopped));
+        };
+        tracing::warn!(task_id = %task, error = why, "stopping the task: it is unhealthy");
+        let stopped = self.stop().await;
+        TaskStatus {
+            state: ObservedState::Failed,
+            message: "stopped because it was unhealthy".to_owned(),
+            error: format!("unhealthy: {why}"),
+            health: watcher.said(),
+            ..self.ended(end.await, Some(stopped))
         }
+    }
+
+    /// Lets a task that is sent work finish what it has: says that it is to be sent no more, and waits
+    /// as long as its service asks for. Gives its end if that comes first.
+    async fn drain(&self, watcher: &Watcher, end: &mut BoxFuture<'_, Exit>) -> Option<Exit> {
+        if self.drain_delay.is_zero() || !watcher.drain() {
+            return None;
+        }
+        tokio::time::timeout(self.drain_delay, end).await.ok()
     }
 
     /// Stops it, however often that takes.
@@ -174,6 +203,7 @@ impl TaskActor {
                 signal: exit.signal,
                 oom_killed: exit.oom_killed,
             }),
+            health: None,
         }
     }
 }

@@ -158,12 +158,17 @@ fn assignment(task: u128, program: &str, desired: DesiredState) -> Assignment {
             stop_signal: Signal::TERM,
             stop_grace_ms: 100,
             force_update: 0,
+            health: None,
+            ready: None,
+            drain_delay_ms: 0,
         }),
         desired,
         node_labels: BTreeMap::new(),
         configs: BTreeMap::new(),
     }
 }
+
+mod health;
 
 const RUNNING: Option<ObservedState> = Some(ObservedState::Running);
 const SHUTDOWN: Option<ObservedState> = Some(ObservedState::Shutdown);

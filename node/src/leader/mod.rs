@@ -2,6 +2,7 @@
 //!
 //! Nothing here remembers a decision: a new leader finds everything in the view.
 
+mod calm;
 mod liveness;
 mod reconciler;
 mod recorder;

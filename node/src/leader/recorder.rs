@@ -1,4 +1,5 @@
-//! Records what agents report: whatever arrived while the last batch was agreed on goes together.
+//! Records what agents report: whatever arrived while the last batch was agreed on goes together, and
+//! health that comes and goes is recorded now and then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use swarm_model::view::View;
 use swarm_raft::Error;
 use swarm_state::mistake::{Mistake, planted};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
+use super::calm::Calm;
 use crate::core::Core;
 use crate::dispatch::wire::REPORTS_PER_MESSAGE;
 
@@ -21,9 +24,21 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Records reports until the term ends.
 pub(super) async fn run(core: &Core, mut waiting: mpsc::Receiver<(NodeId, Vec<StatusReport>)>) {
-    let mut batches = Vec::new();
-    while waiting.recv_many(&mut batches, BATCHES).await > 0 {
-        for (node, reports) in newest(std::mem::take(&mut batches)) {
+    let mut calm = Calm::default();
+    loop {
+        let mut batches = Vec::new();
+        let due = async {
+            match calm.next() {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            taken = waiting.recv_many(&mut batches, BATCHES) => if taken == 0 { return },
+            () = due => {}
+        }
+        let view = core.consensus.view();
+        for (node, reports) in calm.admit(&view, Instant::now(), newest(batches)) {
             for part in reports.chunks(REPORTS_PER_MESSAGE) {
                 if !record(core, node, part.to_vec()).await {
                     return;
@@ -99,15 +114,30 @@ fn halves<T>(mut all: Vec<T>) -> Option<(Vec<T>, Vec<T>)> {
     Some((all, second))
 }
 
+/// Task 1 on `node`.
+#[cfg(test)]
+pub(super) fn sample_task(node: NodeId, status: TaskStatus) -> swarm_model::task::Task {
+    swarm_model::task::Task {
+        id: TaskId::from_raw(1),
+        meta: Default::default(),
+        service: swarm_model::id::ServiceId::from_raw(9),
+        slot: swarm_model::task::Slot::Replica(1),
+        node: Some(node),
+        template_version: swarm_model::meta::Version(1),
+        template: std::sync::Arc::new(swarm_model::fuzz::sample::template()),
+        desired: swarm_model::task_state::DesiredState::Running,
+        status,
+        not_before: None,
+        restart: Default::default(),
+        eviction: None,
+        update: None,
+        ran_at: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_model::fuzz::sample;
-    use swarm_model::id::ServiceId;
-    use swarm_model::meta::{Meta, Version};
-    use swarm_model::restart::RestartRecord;
-    use swarm_model::task::{Slot, Task};
-    use swarm_model::task_state::DesiredState;
     use swarm_model::task_state::ObservedState::{self, Failed, Preparing, Running};
     use swarm_model::units::Timestamp;
 
@@ -141,22 +171,7 @@ mod tests {
     /// A view with task 1 in `state` on `node`.
     fn with_task(node: NodeId, state: ObservedState) -> View {
         let mut view = View::default();
-        view.put_task(Task {
-            id: TaskId::from_raw(1),
-            meta: Meta::default(),
-            service: ServiceId::from_raw(9),
-            slot: Slot::Replica(1),
-            node: Some(node),
-            template_version: Version(1),
-            template: std::sync::Arc::new(sample::template()),
-            desired: DesiredState::Running,
-            status: TaskStatus::new(state, Timestamp::default(), ""),
-            not_before: None,
-            restart: RestartRecord::default(),
-            eviction: None,
-            update: None,
-            ran_at: None,
-        });
+        view.put_task(sample_task(node, TaskStatus::new(state, Timestamp::default(), "")));
         view
     }
 

@@ -10,11 +10,13 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use swarm_model::clock::Clock;
 use swarm_model::id::TaskId;
+use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
 use swarm_model::units::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::probe::{self, Answer};
 use super::{Adopted, AdoptedState, Exit, Failure, Launch, Started, TaskRuntime};
 
 /// What a program (the first word of a command) does.
@@ -35,6 +37,23 @@ pub enum Behaviour {
     Rejected(Failure),
     /// Can be prepared but not started.
     FailsToStart(Failure),
+}
+
+/// What tasks of a program answer to probes. Those of unknown programs are well as long as they run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It is well.
+    Well,
+    /// It is well once it has run for so long.
+    WellAfter(Duration),
+    /// It is well for so long from its start, and never again.
+    WellFor(Duration),
+    /// It is not.
+    Ill,
+    /// It never answers.
+    Hangs,
+    /// It could not be asked.
+    Unknown,
 }
 
 /// One thing that happened to a task.
@@ -76,6 +95,9 @@ pub struct MockRuntime {
 #[derive(Debug, Default)]
 struct Machine {
     programs: BTreeMap<String, Behaviour>,
+    conditions: BTreeMap<String, Condition>,
+    probes: BTreeMap<TaskId, usize>,
+    well: BTreeSet<TaskId>,
     tasks: BTreeMap<TaskId, Task>,
     events: Vec<MockEvent>,
     removal: Duration,
@@ -83,6 +105,7 @@ struct Machine {
 
 #[derive(Debug)]
 struct Task {
+    program: String,
     behaviour: Behaviour,
     state: State,
     changed: watch::Sender<()>,
@@ -105,6 +128,21 @@ impl MockRuntime {
     /// Says what `program` does from now on.
     pub fn program(&self, program: &str, behaviour: Behaviour) {
         self.machine().programs.insert(program.to_owned(), behaviour);
+    }
+
+    /// Says what tasks of `program` answer to probes from now on.
+    pub fn condition(&self, program: &str, condition: Condition) {
+        self.machine().conditions.insert(program.to_owned(), condition);
+    }
+
+    /// How often a task was probed.
+    pub fn probes(&self, task: TaskId) -> usize {
+        self.machine().probes.get(&task).copied().unwrap_or(0)
+    }
+
+    /// Whether a task ever answered that it is well.
+    pub fn was_well(&self, task: TaskId) -> bool {
+        self.machine().well.contains(&task)
     }
 
     /// How long a removal takes from now on: a slow disk.
@@ -174,7 +212,8 @@ impl MockRuntime {
                 return Err(Failure::AlreadyStarted { task: launch.task });
             }
         }
-        let task = Task { behaviour, state: State::Prepared, changed: watch::Sender::new(()) };
+        let (program, changed) = (program.clone(), watch::Sender::new(()));
+        let task = Task { program, behaviour, state: State::Prepared, changed };
         machine.tasks.insert(launch.task, task);
         machine.note(at, launch.task, MockEventKind::Prepared);
         Ok(())
@@ -217,6 +256,34 @@ impl MockRuntime {
             machine.end(id, Exit { code: None, signal, oom_killed: false, at });
         }
         Ok(())
+    }
+
+    /// What the task answers now; `None` is nothing.
+    fn probe_now(&self, id: TaskId) -> Option<Answer> {
+        let now = self.clock.now();
+        let mut machine = self.machine();
+        machine.settle();
+        *machine.probes.entry(id).or_default() += 1;
+        let failed = |why: &str| Some(Answer::Failed(why.to_owned()));
+        let Some((program, State::Running { at, .. })) =
+            machine.tasks.get(&id).map(|task| (&task.program, task.state))
+        else {
+            return failed("it does not run");
+        };
+        let ran = now.since(at);
+        let answer = match machine.conditions.get(program) {
+            None | Some(Condition::Well) => Some(Answer::Passed),
+            Some(Condition::WellAfter(time)) if ran >= *time => Some(Answer::Passed),
+            Some(Condition::WellAfter(_)) => failed("it is not up yet"),
+            Some(Condition::WellFor(time)) if ran < *time => Some(Answer::Passed),
+            Some(Condition::WellFor(_) | Condition::Ill) => failed("it is ill"),
+            Some(Condition::Hangs) => None,
+            Some(Condition::Unknown) => Some(Answer::Unknown("nobody could ask it".to_owned())),
+        };
+        if answer == Some(Answer::Passed) {
+            machine.well.insert(id);
+        }
+        answer
     }
 
     fn remove_now(&self, id: TaskId) -> Result<(), Failure> {
@@ -336,6 +403,25 @@ impl TaskRuntime for MockRuntime {
     fn signal(&self, task: TaskId, signal: Signal) -> BoxFuture<'static, Result<(), Failure>> {
         let this = self.clone();
         async move { this.signal_now(task, signal) }.boxed()
+    }
+
+    fn probe(
+        &self,
+        task: TaskId,
+        _check: Arc<Check>,
+        within: Duration,
+    ) -> BoxFuture<'static, Answer> {
+        let this = self.clone();
+        async move {
+            match this.probe_now(task) {
+                Some(answer) => answer,
+                None => {
+                    sleep(within).await;
+                    probe::late(within)
+                }
+            }
+        }
+        .boxed()
     }
 
     fn stop(

@@ -9,6 +9,7 @@ mod failure;
 mod launch;
 mod mock;
 mod outcome;
+mod probe;
 pub mod process;
 mod registry;
 
@@ -18,18 +19,20 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use swarm_model::id::TaskId;
+use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
 
 pub use exec::{Errand, ExecInput, ExecOutput, ExecRequest, ExecSession};
 pub use failure::Failure;
 pub use launch::{ConfigFile, Launch};
-pub use mock::{Behaviour, MockEvent, MockEventKind, MockRuntime};
+pub use mock::{Behaviour, Condition, MockEvent, MockEventKind, MockRuntime};
 pub use outcome::{Adopted, AdoptedState, Exit, Started};
+pub use probe::Answer;
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use registry::Registry;
 
 /// Runs tasks in one way (a process, a container, …). Calls for one task come one after another,
-/// except that `wait` may overlap with `signal` and `stop`.
+/// except that `wait` may overlap with `signal`, `probe` and `stop`, and probes with each other.
 ///
 /// Order: `prepare`, `start`, `wait` (beside it `signal`, `stop`), `remove`. After a restart of the
 /// daemon: `adopt` first, then go on from the state that it tells.
@@ -64,6 +67,18 @@ pub trait TaskRuntime: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the task is unknown or the system refuses.
     fn signal(&self, task: TaskId, signal: Signal) -> BoxFuture<'static, Result<(), Failure>>;
+
+    /// Asks the running task whether it is well. Comes to an answer `within` that time, or soon after it.
+    ///
+    /// # Cancel safety
+    /// Safe: what a dropped probe has started is killed. It is over when the task has ended, at the
+    /// latest.
+    fn probe(
+        &self,
+        task: TaskId,
+        check: Arc<Check>,
+        within: Duration,
+    ) -> BoxFuture<'static, Answer>;
 
     /// Sends `signal`, waits up to `grace`, then kills everything that the task has started.
     /// Returns when the whole task has ended; one that has ended before is fine.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm_model::id::TaskId;
+use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
-use swarm_node::runtime::{AdoptedState, Failure, Launch, TaskRuntime};
+use swarm_node::runtime::{AdoptedState, Answer, Failure, Launch, TaskRuntime};
 
 /// Nothing here may take longer.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -141,6 +142,27 @@ pub(crate) async fn a_restarted_daemon_finds_what_runs_and_what_has_ended(mut be
     assert_eq!(within(runtime.adopt()).await.expect("adopted"), []);
 }
 
+pub(crate) async fn a_running_task_is_asked_also_after_its_daemon_s_restart(mut bench: impl Bench) {
+    let runtime = bench.runtime();
+    begin(&*runtime, Launch::new(bench.task(1), bench.runs())).await;
+    let check = Arc::new(Check::Command(bench.exits(0)));
+    let answer = within(runtime.probe(bench.task(1), check.clone(), DEADLINE)).await;
+    assert_eq!(answer, Answer::Passed);
+    bench.restart();
+    let runtime = bench.runtime();
+    within(runtime.adopt()).await.expect("adopted");
+    let both = futures::future::join(
+        runtime.probe(bench.task(1), check.clone(), DEADLINE),
+        runtime.probe(bench.task(1), check.clone(), DEADLINE),
+    );
+    assert_eq!(within(both).await, (Answer::Passed, Answer::Passed));
+    within(runtime.stop(bench.task(1), Signal::TERM, GRACE)).await.expect("stopped");
+    within(runtime.wait(bench.task(1))).await;
+    within(runtime.remove(bench.task(1))).await.expect("removed");
+    let answer = within(runtime.probe(bench.task(1), check, DEADLINE)).await;
+    assert_ne!(answer, Answer::Passed, "it is gone");
+}
+
 /// Makes one test of each rule; `$bench` is an expression that makes a new [`Bench`].
 #[macro_export]
 macro_rules! conformance {
@@ -153,6 +175,7 @@ macro_rules! conformance {
             only_prepared_tasks_start_and_only_ended_ones_are_removed
             a_missing_program_is_refused_for_good_and_leaves_nothing
             a_restarted_daemon_finds_what_runs_and_what_has_ended
+            a_running_task_is_asked_also_after_its_daemon_s_restart
         );
     };
     (@ $bench:expr; $($rule:ident)*) => {$(

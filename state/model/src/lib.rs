@@ -20,6 +20,7 @@ pub mod node;
 pub mod outcome;
 pub mod placement;
 pub mod plan;
+pub mod probe;
 pub mod resources;
 pub mod restart;
 pub mod runtime;

@@ -9,7 +9,8 @@ use crate::id::ServiceId;
 use crate::meta::{Meta, Version};
 use crate::name::{LABEL_MAX, LABELS_BYTES_MAX, LABELS_MAX, Name};
 use crate::placement::Preference;
-use crate::runtime::RuntimeSpec;
+use crate::probe::{PROBE_TIME_MAX_MS, Probe};
+use crate::runtime::{Namespace, RuntimeSpec};
 use crate::share::Share;
 use crate::task::TaskTemplate;
 use crate::template;
@@ -204,9 +205,10 @@ impl TaskTemplate {
         let configs = process.configs.iter().map(|file| 32 + file.name.len() + file.target.len());
         let placement = self.placement.constraints.iter().map(|one| one.to_string().len() + 1);
         let preferences = self.placement.preferences.iter().map(|one| one.to_string().len() + 1);
+        let probes = self.health.iter().chain(&self.ready).map(Probe::weight);
         texts.map(|text| text.len() + 1).sum::<usize>()
             + weight(&process.env)
-            + configs.chain(placement).chain(preferences).sum::<usize>()
+            + configs.chain(placement).chain(preferences).chain(probes).sum::<usize>()
     }
 
     /// Checks what the types cannot.
@@ -230,9 +232,24 @@ impl TaskTemplate {
         if limits.pids == Some(0) {
             return Err(SpecError::new("TaskTemplate.Resources.Limits.Pids", "must be above 0"));
         }
-        match &self.runtime {
-            RuntimeSpec::Process(process) => process.validate(),
+        if self.drain_delay_ms > PROBE_TIME_MAX_MS {
+            return Err(SpecError::new("TaskTemplate.DrainDelayMs", "at most 24h"));
         }
+        for (field, probe) in [("HealthCheck", &self.health), ("ReadyCheck", &self.ready)] {
+            if let Some(probe) = probe {
+                probe.validate(&format!("TaskTemplate.{field}"))?;
+            }
+        }
+        let RuntimeSpec::Process(process) = &self.runtime;
+        let is_alone = process.namespaces.contains(&Namespace::Net);
+        for (field, probe) in [("HealthCheck", &self.health), ("ReadyCheck", &self.ready)] {
+            if is_alone && probe.as_ref().is_some_and(Probe::asks_the_network) {
+                let reason = "a task with a network of its own cannot be reached from its node: \
+                              ask by a command, or do not isolate net";
+                return Err(SpecError::new(&format!("TaskTemplate.{field}.Check"), reason));
+            }
+        }
+        process.validate()
     }
 }
 
@@ -316,6 +333,20 @@ mod tests {
 
     fn labels(count: usize, bytes: usize) -> BTreeMap<String, String> {
         (0..count).map(|number| (format!("k{number}"), "x".repeat(bytes))).collect()
+    }
+
+    #[test]
+    fn a_task_with_a_network_of_its_own_is_asked_by_commands_only() {
+        let probed = |check: crate::probe::Check| {
+            let mut spec = sample::service(ServiceMode::Global {});
+            let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+            process.namespaces = [Namespace::Net].into();
+            spec.task_template.health = Some(Probe::new(check));
+            spec.validate().err().map(|error| error.field)
+        };
+        let refused = probed(crate::probe::Check::Tcp { port: 80 });
+        assert_eq!(refused.as_deref(), Some("TaskTemplate.HealthCheck.Check"));
+        assert_eq!(probed(crate::probe::Check::Command(vec!["x".to_owned()])), None);
     }
 
     #[test]

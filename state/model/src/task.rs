@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{NodeId, ServiceId, TaskId};
 use crate::meta::{Meta, Revision, Version};
 use crate::placement::Placement;
+use crate::probe::{Health, PROBE_TEXT_MAX, Probe};
 use crate::resources::ResourceRequirements;
 use crate::restart::{RestartPolicy, RestartRecord};
 use crate::runtime::{RuntimeSpec, Signal};
@@ -43,6 +44,16 @@ pub struct TaskTemplate {
     /// Raised by `service update --force`: replaces all tasks though nothing else changed.
     #[serde(default)]
     pub force_update: u64,
+    /// Whether it is well: it counts as running when this says so, and is stopped when it does not
+    /// any more.
+    #[serde(default, rename = "HealthCheck")]
+    pub health: Option<Probe>,
+    /// Whether it can be sent work; nothing else follows from it.
+    #[serde(default, rename = "ReadyCheck")]
+    pub ready: Option<Probe>,
+    /// A ready task that has to stop is sent no more work for so long before its stop signal.
+    #[serde(default)]
+    pub drain_delay_ms: u64,
 }
 
 fn default_stop_grace() -> u64 {
@@ -107,6 +118,9 @@ pub struct TaskStatus {
     pub pid: Option<u32>,
     /// How it ended.
     pub exit: Option<ExitStatus>,
+    /// What its probes say; `None` when it has none.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// The longest message or error of a task's status, in bytes.
@@ -119,7 +133,9 @@ impl TaskStatus {
     /// The first text that is too long.
     pub fn validate(&self) -> Result<(), SpecError> {
         at_most("Status.Message", &self.message, STATUS_TEXT_MAX)?;
-        at_most("Status.Error", &self.error, STATUS_TEXT_MAX)
+        at_most("Status.Error", &self.error, STATUS_TEXT_MAX)?;
+        let said = self.health.as_ref().map_or("", |health| &health.message);
+        at_most("Status.Health.Message", said, PROBE_TEXT_MAX)
     }
 
     /// The same with texts that are not too long.
@@ -128,7 +144,15 @@ impl TaskStatus {
         for text in [&mut self.message, &mut self.error] {
             text.truncate(text.floor_char_boundary(STATUS_TEXT_MAX));
         }
+        if let Some(health) = &mut self.health {
+            health.shorten();
+        }
         self
+    }
+
+    /// Whether it may be sent work: it runs, and its readiness probe, if it has one, says so.
+    pub fn is_ready(&self) -> bool {
+        self.state == ObservedState::Running && self.health.as_ref().is_none_or(|it| it.ready)
     }
 
     /// A state with a message and nothing else.
@@ -212,6 +236,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::HealthState;
 
     #[test]
     fn a_long_status_is_refused_and_a_shortened_one_is_not() {
@@ -222,5 +247,26 @@ mod tests {
         assert_eq!(short.validate(), Ok(()));
         assert_eq!(short.message.len(), STATUS_TEXT_MAX);
         assert_eq!(short.error.len(), STATUS_TEXT_MAX - 1, "no half character");
+        let health = Health { status: HealthState::Starting, ready: false, message: text };
+        let status = TaskStatus { health: Some(health), ..short };
+        assert_eq!(status.validate().expect_err("too long").field, "Status.Health.Message");
+        assert_eq!(status.shortened().validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_runs_is_ready_unless_its_probe_says_otherwise() {
+        let status = |state, ready: Option<bool>| TaskStatus {
+            health: ready.map(|ready| Health {
+                status: HealthState::Healthy,
+                ready,
+                message: String::new(),
+            }),
+            ..TaskStatus::new(state, Timestamp::default(), "")
+        };
+        assert!(status(ObservedState::Running, None).is_ready());
+        assert!(status(ObservedState::Running, Some(true)).is_ready());
+        assert!(!status(ObservedState::Running, Some(false)).is_ready());
+        assert!(!status(ObservedState::Starting, None).is_ready());
+        assert!(!status(ObservedState::Failed, Some(true)).is_ready());
     }
 }

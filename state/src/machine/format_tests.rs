@@ -4,6 +4,7 @@ use swarm_model::command::Command;
 use swarm_model::fuzz::sample;
 use swarm_model::id::RequestId;
 use swarm_model::meta::{Revision, Term};
+use swarm_model::task::TaskStatus;
 
 use super::Machine;
 
@@ -40,7 +41,8 @@ fn the_snapshot_of_the_format_before_is_read() {
     assert!(old.tasks.keys().eq(new.tasks.keys()) && old.tasks.len() == 1, "{:?}", old.tasks);
     for (task, now) in old.tasks.values().zip(new.tasks.values()) {
         assert_eq!((task.eviction, task.restart.displaced), (None, false));
-        assert_eq!(task.status, now.status);
+        assert_eq!(task.status, TaskStatus { health: None, ..now.status.clone() });
+        assert_eq!((&task.template.health, task.template.drain_delay_ms), (&None, 0));
         assert_eq!(task.template.placement, now.template.placement);
         assert!(task.template.resources.reservations.generic.is_empty());
     }

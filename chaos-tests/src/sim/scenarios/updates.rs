@@ -30,7 +30,7 @@ const SEATS: u32 = 2;
 /// Ends by itself, too early.
 const BROKEN: &str = "broken";
 
-fn spec(program: &str) -> Box<ServiceSpec> {
+pub(super) fn spec(program: &str) -> Box<ServiceSpec> {
     let mut spec = service_spec("web", REPLICAS, 0, 0);
     let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
     process.command = vec![program.to_owned()];
@@ -39,13 +39,13 @@ fn spec(program: &str) -> Box<ServiceSpec> {
     Box::new(spec)
 }
 
-fn program(task: &Task) -> &str {
+pub(super) fn program(task: &Task) -> &str {
     let RuntimeSpec::Process(process) = &task.template.runtime;
     &process.command[0]
 }
 
 /// Leaders hand over or die, alone or with their machines, at moments of chance.
-async fn change_leaders(run: &mut Run) -> anyhow::Result<()> {
+pub(super) async fn change_leaders(run: &mut Run) -> anyhow::Result<()> {
     for _ in 0..4 {
         sleep(run.chance.millis(50, 900)).await;
         let Some(old) = leader(&run.cluster) else { continue };
@@ -64,7 +64,7 @@ async fn change_leaders(run: &mut Run) -> anyhow::Result<()> {
 }
 
 /// Waits until the update is over as it should be and every slot runs `wanted`.
-async fn until_over(
+pub(super) async fn until_over(
     run: &Run,
     id: ServiceId,
     kind: UpdateKind,
@@ -92,7 +92,7 @@ async fn until_over(
     .await
 }
 
-fn leading_view(run: &Run) -> anyhow::Result<std::sync::Arc<View>> {
+pub(super) fn leading_view(run: &Run) -> anyhow::Result<std::sync::Arc<View>> {
     let number = leader(&run.cluster).context("nobody leads")?;
     Ok(run.cluster.node(number)?.view())
 }

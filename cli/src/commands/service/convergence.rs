@@ -128,6 +128,10 @@ fn reasons(tasks: &[TaskEntry], condition: RestartCondition) -> Vec<String> {
 fn why(entry: &TaskEntry, condition: RestartCondition) -> Option<String> {
     let status = &entry.task.status;
     match status.state {
+        ObservedState::Starting => {
+            let health = status.health.as_ref().filter(|health| !health.message.is_empty())?;
+            Some(format!("{}: not healthy yet{}: {}", entry.name, on(entry), health.message))
+        }
         ObservedState::New | ObservedState::Pending if status.error.is_empty() => None,
         ObservedState::New
         | ObservedState::Pending
@@ -142,19 +146,23 @@ fn why(entry: &TaskEntry, condition: RestartCondition) -> Option<String> {
         | ObservedState::Accepted
         | ObservedState::Preparing
         | ObservedState::Ready
-        | ObservedState::Starting
         | ObservedState::Running
         | ObservedState::Complete
         | ObservedState::Shutdown => None,
     }
 }
 
+/// Where a task is.
+fn on(entry: &TaskEntry) -> String {
+    let place = entry.place();
+    if place.is_empty() { place } else { format!(" on {place}") }
+}
+
 /// What became of a task, where, and how that shows.
 fn end(entry: &TaskEntry) -> String {
     let status = &entry.task.status;
     let state = status.state.to_string().to_lowercase();
-    let place = entry.place();
-    let place = if place.is_empty() { place } else { format!(" on {place}") };
+    let place = on(entry);
     let text = match status.exit {
         _ if !status.error.is_empty() => format!(": {}", status.error),
         Some(ExitStatus { code: Some(code), .. }) => format!(": exit code {code}"),

@@ -163,3 +163,20 @@ fn a_global_service_without_nodes_is_given_a_moment() {
     let later = convergence.judge(&global, &[], now + SECOND);
     assert_eq!(later, Verdict::Converged { tasks: 0 });
 }
+
+#[test]
+fn a_task_that_is_not_healthy_yet_says_why_it_is_waited_for() {
+    let (mut convergence, now) = (Convergence::new(SECOND), Instant::now());
+    let mut starting = task(1, 1, "Starting", "");
+    starting.node_hostname = "alpha".to_owned();
+    let judged = convergence.judge(&replicated(1), &[starting.clone()], now);
+    assert_eq!(judged, Verdict::Waiting { running: 0, desired: 1, reasons: vec![], next: None });
+    starting.task.status.health = Some(swarm_model::probe::Health {
+        status: swarm_model::probe::HealthState::Starting,
+        ready: false,
+        message: "port 80: connection refused".to_owned(),
+    });
+    let reasons = vec!["web.1: not healthy yet on alpha: port 80: connection refused".to_owned()];
+    let judged = convergence.judge(&replicated(1), &[starting], now);
+    assert_eq!(judged, Verdict::Waiting { running: 0, desired: 1, reasons, next: None });
+}

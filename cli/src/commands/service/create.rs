@@ -13,6 +13,7 @@ use swarm_model::task::{DEFAULT_STOP_GRACE_MS, TaskTemplate};
 use swarm_node::api::types::Written;
 
 use super::options::TemplateOptions;
+use super::probe_options::ProbeOptions;
 use super::update_options::UpdateOptions;
 use super::{WaitOptions, resolve, wait_until_running};
 use crate::args::Global;
@@ -48,6 +49,7 @@ enum Mode {
 #[command(after_help = "Examples:\n  \
     swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
     swarm service create --name agent --mode global --runtime process -- /bin/agent\n  \
+    swarm service create --name api --health-http /healthz:8080 --runtime process -- /bin/api\n  \
     swarm service create --name runner --constraint node.labels.zone==a \\\n    \
     --reserve-memory 64m --limit-memory 128m --env MODE=fast --runtime process -- /bin/runner")]
 pub(crate) struct Create {
@@ -131,6 +133,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     template: TemplateOptions,
     #[command(flatten)]
+    probes: ProbeOptions,
+    #[command(flatten)]
     updates: UpdateOptions,
     /// The program and its arguments, behind --
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -193,6 +197,9 @@ impl Create {
             stop_signal: Signal::TERM,
             stop_grace_ms: DEFAULT_STOP_GRACE_MS,
             force_update: 0,
+            health: None,
+            ready: None,
+            drain_delay_ms: 0,
         };
         let generic = &mut task_template.resources.reservations.generic;
         for (kind, count) in self.generic_resources.into_iter().chain(self.device_classes) {
@@ -202,6 +209,7 @@ impl Create {
             }
         }
         self.template.apply(&mut task_template);
+        self.probes.apply(&mut task_template)?;
         let mut spec = ServiceSpec {
             name,
             labels: self.labels.into_iter().collect(),
@@ -262,6 +270,7 @@ pub(super) fn environment(
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use swarm_model::probe::{Check, Probe};
     use swarm_model::update::{FailureAction, Order, UpdatePolicy};
 
     fn spec(options: &str) -> Result<ServiceSpec, Failure> {
@@ -360,6 +369,47 @@ mod tests {
     }
 
     #[test]
+    fn probes_are_set_one_by_one() {
+        let spec = spec(
+            "--runtime process --health-http /healthz:8080 --health-interval 2s \
+             --health-retries 5 --health-start-period 1m --ready-tcp 6379 --ready-timeout 200ms \
+             --drain-delay 3s -- x",
+        )
+        .expect("is valid");
+        assert_eq!(spec.validate(), Ok(()));
+        let health = Probe {
+            interval_ms: 2000,
+            timeout_ms: 2000,
+            retries: 5,
+            start_period_ms: 60_000,
+            ..Probe::new(Check::Http { path: "/healthz".to_owned(), port: 8080 })
+        };
+        assert_eq!(spec.task_template.health, Some(health));
+        let ready = Probe { timeout_ms: 200, ..Probe::new(Check::Tcp { port: 6379 }) };
+        assert_eq!(spec.task_template.ready, Some(ready));
+        assert_eq!(spec.task_template.drain_delay_ms, 3000);
+    }
+
+    #[test]
+    fn what_probes_cannot_be_is_a_usage_error_by_name() {
+        let refused = |options: &str, word: &str| {
+            let spec = spec(&format!("{options} --runtime process -- x"));
+            let message = match spec {
+                Err(failure) => failure.to_string(),
+                Ok(spec) => spec.validate().expect_err(options).to_string(),
+            };
+            assert!(message.contains(word), "{options}: {message}");
+        };
+        refused("--health-interval 5s", "give --health-cmd, --health-http or --health-tcp");
+        refused("--ready-retries 5", "there is no ready probe");
+        refused("--health-tcp 80 --health-timeout 11s", "longer than the interval of 10000 ms");
+        refused("--health-tcp 80 --health-timeout 0s", "within no time");
+        refused("--health-tcp 80 --health-interval 0s", "from 100 ms to 24 h");
+        refused("--health-cmd {{.Nope}}", "\".Nope\" is unknown");
+        refused("--drain-delay 25h", "at most 24h");
+    }
+
+    #[test]
     fn a_start_time_out_of_nothing_is_refused() {
         let spec = spec("--runtime process --update-start-timeout 0s -- x").expect("parses");
         assert_eq!(spec.validate().expect_err("is nothing").field, "UpdateConfig.StartTimeoutMs");
@@ -412,6 +462,14 @@ mod tests {
             "--runtime process --min-available 101% -- x",
             "--runtime process --min-available half -- x",
             "--runtime process --min-available -1 -- x",
+            "--runtime process --health-cmd a --health-http :80 -- x",
+            "--runtime process --health-http :80 --health-tcp 80 -- x",
+            "--runtime process --ready-cmd a --ready-tcp 80 -- x",
+            "--runtime process --health-tcp 0 -- x",
+            "--runtime process --health-http healthz:80 -- x",
+            "--runtime process --health-http /healthz -- x",
+            "--runtime process --health-tcp 80 --health-retries 0 -- x",
+            "--runtime process --no-healthcheck -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

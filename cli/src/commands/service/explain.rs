@@ -17,8 +17,9 @@ use crate::parse::{duration, quantity};
 
 /// Show why tasks are where they are, or nowhere
 ///
-/// Runs the scheduler's own filters and ranking: the tasks that wait and why, then each node with the
-/// reasons against it, or how it ranks (fewest tasks of the service first, then fewest tasks).
+/// Runs the scheduler's own filters and ranking: the tasks that wait and why, those whose probes do not
+/// succeed, then each node with the reasons against it, or how it ranks (fewest tasks of the service
+/// first, then fewest tasks).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  swarm service explain web\n  \
     swarm service explain web --format '{{.Refusal}}'")]
@@ -39,6 +40,8 @@ struct Explanation {
     #[serde(default)]
     preemption: String,
     waiting: Vec<Waiting>,
+    #[serde(default)]
+    unready: Vec<Waiting>,
     nodes: Vec<NodeVerdict>,
 }
 
@@ -108,12 +111,14 @@ impl Explanation {
     fn text(&self) -> String {
         let name = &self.service_name;
         let mut parts = Vec::new();
-        if !self.waiting.is_empty() {
+        for (title, tasks) in [("WAITING TASK", &self.waiting), ("UNREADY TASK", &self.unready)] {
             let row = |task: &Waiting| {
                 vec![format!("{name}.{}", task.slot), ago(task.since), task.reason()]
             };
-            let rows: Vec<_> = self.waiting.iter().map(row).collect();
-            parts.push(table::render(&["WAITING TASK", "SINCE", "REASON"], &rows));
+            let rows: Vec<_> = tasks.iter().map(row).collect();
+            if !rows.is_empty() {
+                parts.push(table::render(&[title, "SINCE", "REASON"], &rows));
+            }
         }
         parts.push(if self.refusal.is_empty() {
             let first = self.nodes.iter().find(|node| node.refusals.is_empty());

@@ -10,6 +10,7 @@ mod logs;
 mod ls;
 mod options;
 mod pause;
+mod probe_options;
 mod ps;
 mod rm;
 mod rollback;

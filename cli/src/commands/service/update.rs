@@ -8,6 +8,7 @@ use swarm_node::api::types::{ServiceEntry, Written};
 
 use super::create::priority;
 use super::options::TemplateOptions;
+use super::probe_options::{NoProbes, ProbeOptions};
 use super::update_lists::UpdateLists;
 use super::update_options::UpdateOptions;
 use super::{Expect, WaitOptions, path, resolve, wait_for_update};
@@ -53,6 +54,10 @@ pub(crate) struct Update {
     lists: UpdateLists,
     #[command(flatten)]
     template: TemplateOptions,
+    #[command(flatten)]
+    probes: ProbeOptions,
+    #[command(flatten)]
+    no_probes: NoProbes,
     #[command(flatten)]
     updates: UpdateOptions,
     /// New program and arguments, behind --
@@ -112,6 +117,8 @@ impl Update {
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.task_template.force_update += u64::from(self.force);
         self.template.apply(&mut spec.task_template);
+        self.no_probes.apply(&mut spec.task_template);
+        self.probes.apply(&mut spec.task_template)?;
         self.updates.apply(&mut spec);
         self.lists.apply(&mut spec)?;
         let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
@@ -287,6 +294,36 @@ mod tests {
         assert_eq!((spec.update.parallelism, spec.update.monitor_ms), (4, 5000));
         assert_eq!((spec.rollback.parallelism, spec.rollback.monitor_ms), (1, 1000));
         assert_eq!(spec.task_template, old().task_template, "no task is replaced for it");
+    }
+
+    #[test]
+    fn probes_are_changed_replaced_and_taken_away() {
+        let probed = |options: &[&str], old: &ServiceSpec| {
+            let line = [&["swarm", "service", "update"], options, &["web"]].concat();
+            let cli = crate::args::Cli::try_parse_from(line).expect("parses");
+            let crate::args::Command::Service(super::super::Service::Update(update)) = cli.command
+            else {
+                unreachable!("the line says service update")
+            };
+            update.changed(old)
+        };
+        let first = probed(&["--health-tcp", "80", "--drain-delay", "2s"], &old()).expect("valid");
+        let faster = probed(&["--health-interval", "1s"], &first).expect("is valid");
+        let probe = faster.task_template.health.as_ref().expect("is kept");
+        assert_eq!((probe.interval_ms, probe.timeout_ms, probe.retries), (1000, 1000, 3));
+        let other = probed(&["--health-cmd", "check me"], &faster).expect("is valid");
+        let probe = other.task_template.health.as_ref().expect("is kept");
+        let words = ["/bin/sh", "-c", "check me"].map(str::to_owned).to_vec();
+        assert_eq!(
+            (&probe.check, probe.interval_ms),
+            (&swarm_model::probe::Check::Command(words), 1000)
+        );
+        let back = ["--no-healthcheck", "--no-readycheck", "--drain-delay", "0"];
+        assert_eq!(probed(&back, &other), Ok(old()));
+        let refused = probed(&["--health-retries", "2"], &old()).expect_err("there is none");
+        assert_eq!(refused.exit, crate::exit::Exit::Usage);
+        let both = ["swarm", "service", "update", "--no-healthcheck", "--health-tcp", "8", "web"];
+        assert!(crate::args::Cli::try_parse_from(both).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::placement::{Affinity, Preference};
+use swarm_model::probe::HealthState;
 use swarm_model::task::{Eviction, Slot, Task};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 use swarm_model::view::View;
@@ -35,6 +36,8 @@ pub struct Explanation {
     pub refusal: String,
     /// Tasks that do not run and why: those that wait, and those that nothing restarts.
     pub waiting: Vec<Waiting>,
+    /// Tasks on their nodes whose probes do not succeed (yet), and what those say.
+    pub unready: Vec<Waiting>,
     /// Which tasks of lower priority would end for one more task; empty when none would.
     pub preemption: String,
     /// What would become of one more task on each node, the first choice first.
@@ -154,6 +157,7 @@ pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explan
         service_name: service.spec.name.to_string(),
         refusal,
         waiting: view.tasks_of(service.id).filter_map(|task| waiting(facts, task)).collect(),
+        unready: view.tasks_of(service.id).filter_map(|task| unready(view, task)).collect(),
         preemption: room
             .map(|(at, tasks)| would_end(view, &nodes.at(at).node.description.hostname, &tasks))
             .unwrap_or_default(),
@@ -271,6 +275,22 @@ fn usurper(facts: Facts<'_>, task: &Task) -> Option<String> {
     let by = facts.view.tasks.get(&by)?;
     let service = facts.view.services.get(&by.service)?;
     Some(format!("{}.{}", service.spec.name, by.slot))
+}
+
+/// What a task's probes say, when they keep it from running or from its work.
+fn unready(view: &View, task: &Task) -> Option<Waiting> {
+    let status = &task.status;
+    let health = status.health.as_ref().filter(|health| task.is_active() && !health.ready)?;
+    let node = task.node.and_then(|id| view.nodes.get(&id));
+    let place = node.map_or("its node", |node| node.description.hostname.as_str());
+    let what = match health.status {
+        HealthState::Starting => "not healthy yet",
+        HealthState::Unhealthy => "unhealthy",
+        HealthState::None | HealthState::Healthy => "not ready",
+    };
+    let why = if health.message.is_empty() { "no answer so far" } else { &health.message };
+    let reason = format!("{what} on {place}: {why}");
+    Some(Waiting { slot: task.slot, since: status.since, reason, until: None })
 }
 
 fn waiting(facts: Facts<'_>, task: &Task) -> Option<Waiting> {

@@ -52,8 +52,23 @@ impl Group {
         v1 + self.unified.as_deref().map_or(0, v2::oom_kills) > 0
     }
 
+    /// Makes a group below the task's own in v2, whose processes can be killed by themselves. `None`
+    /// where there is no v2 group. It is a part of the task: it counts to the task's limits, is killed
+    /// and removed with it.
+    pub(crate) fn part(&self, name: &str) -> io::Result<Option<PathBuf>> {
+        let Some(unified) = &self.unified else { return Ok(None) };
+        let part = unified.join(name);
+        fs::create_dir(&part)?;
+        Ok(Some(part))
+    }
+
     /// Removes the groups, which must be empty; those that are gone are fine.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        // What was killed in the middle of a probe has left its part.
+        let parts = self.unified.iter().flat_map(fs::read_dir).flatten().flatten();
+        for part in parts.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            fs::remove_dir(part.path()).ok();
+        }
         for dir in self.unified.iter().chain(&self.joined) {
             match fs::remove_dir(dir) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -14,6 +14,8 @@ mod isolate;
 mod keeper;
 mod launcher;
 mod prepare;
+mod probe;
+mod prober;
 mod processes;
 mod pump;
 mod record;
@@ -33,12 +35,15 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use swarm_model::id::TaskId;
+use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
 use tokio::sync::Semaphore;
 
 use self::record::RunDir;
 use super::cgroup::Cgroups;
-use super::{Adopted, ExecRequest, ExecSession, Exit, Failure, Launch, Started, TaskRuntime};
+use super::{
+    Adopted, Answer, ExecRequest, ExecSession, Exit, Failure, Launch, Started, TaskRuntime,
+};
 pub use config::ProcessConfig;
 
 /// Starts that go on at once: more only queue in the kernel, on a thread each.
@@ -132,6 +137,15 @@ impl TaskRuntime for ProcessRuntime {
 
     fn signal(&self, task: TaskId, signal: Signal) -> BoxFuture<'static, Result<(), Failure>> {
         self.run(move |inner| control::signal(inner, task, signal))
+    }
+
+    fn probe(
+        &self,
+        task: TaskId,
+        check: Arc<Check>,
+        within: Duration,
+    ) -> BoxFuture<'static, Answer> {
+        probe::probe(Arc::clone(&self.inner), task, check, within).boxed()
     }
 
     fn stop(

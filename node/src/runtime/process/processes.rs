@@ -144,7 +144,11 @@ pub(super) fn end_tree(at_once: impl Fn() -> bool) {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some(_reaped)) => {}
                 Ok(None) => break,
-                Err(_no_child) => return,
+                Err(_no_child) => {
+                    // In a task's group are probes, too, which descend from the daemon.
+                    at_once();
+                    return;
+                }
             }
         }
         if !at_once() {

@@ -23,7 +23,7 @@ use super::isolate::Init;
 use super::processes::{ProcessRef, boot_id, end_tree};
 use super::record::{LaunchRecord, RunDir, StartRecord};
 use super::report::{Report, StartError, Step};
-use super::{keeper, pump, spawn};
+use super::{keeper, prober, pump, spawn};
 use crate::logs::LogWriter;
 use crate::runtime::Exit;
 
@@ -34,12 +34,13 @@ const NAME: &std::ffi::CStr = c"task-supervisor";
 /// How long the last output is waited for: someone outside of the task may hold its pipe.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs as a supervisor, or as a keeper, when `arguments` (the program's name first) ask for it. To be
-/// called first in `main`, before any thread is started.
+/// Runs as a supervisor, a keeper or a prober, when `arguments` (the program's name first) ask for it. To
+/// be called first in `main`, before any thread is started.
 pub fn run_if_asked(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     match arguments.nth(1)? {
         asked if asked == ARGUMENT => Some(run(arguments)),
         asked if asked == keeper::ARGUMENT => Some(keeper::run()),
+        asked if asked == prober::ARGUMENT => Some(prober::run(arguments)),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ use crate::meta::{Revision, Term, Version};
 use crate::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
 use crate::placement::Placement;
 use crate::plan::{Change, NewTask};
+use crate::probe::{Check, Health, HealthState, Probe};
 use crate::resources::{Limits, ResourceRequirements, Resources};
 use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
 use crate::runtime::{ConfigReference, Namespace, ProcessSpec, RuntimeSpec, Signal};
@@ -66,7 +67,7 @@ pub fn template() -> TaskTemplate {
                 gid: None,
                 mode: 0o444,
             }],
-            namespaces: BTreeSet::from([Namespace::Pid, Namespace::Net]),
+            namespaces: BTreeSet::from([Namespace::Mount, Namespace::Pid]),
         }),
         resources: ResourceRequirements {
             reservations: resources(),
@@ -87,6 +88,16 @@ pub fn template() -> TaskTemplate {
         stop_signal: Signal::TERM,
         stop_grace_ms: 10_000,
         force_update: 1,
+        health: Some(Probe {
+            interval_ms: 2000,
+            timeout_ms: 1500,
+            retries: 5,
+            start_period_ms: 60_000,
+            start_interval_ms: 500,
+            check: Check::Http { path: "/healthz".to_owned(), port: 8080 },
+        }),
+        ready: Some(Probe::new(Check::Command(vec!["test".to_owned(), "{{.Task.ID}}".to_owned()]))),
+        drain_delay_ms: 700,
     }
 }
 
@@ -136,6 +147,11 @@ pub fn status(state: ObservedState) -> TaskStatus {
         error: "exit code 1".to_owned(),
         pid: Some(77),
         exit: Some(ExitStatus { code: Some(1), signal: Some(9), oom_killed: true }),
+        health: Some(Health {
+            status: HealthState::Unhealthy,
+            ready: true,
+            message: "exit code 7".to_owned(),
+        }),
     }
 }
 

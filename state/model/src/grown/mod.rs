@@ -38,7 +38,7 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 15] = [
+const GREW: [(&str, &str, Absent); 19] = [
     ("NewTask", "voluntary", Absent::Nothing),
     ("Op", "steered", Absent::Nothing),
     ("ProcessSpec", "Namespaces", Absent::Nothing),
@@ -54,6 +54,10 @@ const GREW: [(&str, &str, Absent); 15] = [
     ("StoredTask", "eviction", Absent::Nothing),
     ("StoredTask", "update", Absent::Nothing),
     ("StoredTask", "ran_at", Absent::Nothing),
+    ("TaskStatus", "Health", Absent::Nothing),
+    ("TaskTemplate", "HealthCheck", Absent::Nothing),
+    ("TaskTemplate", "ReadyCheck", Absent::Nothing),
+    ("TaskTemplate", "DrainDelayMs", Absent::Number(0)),
 ];
 
 /// The variants of enums that the former format did not have.
