@@ -125,6 +125,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Service(commands::service::Service),
     #[command(subcommand)]
+    Plan(commands::plan::Plan),
+    #[command(subcommand)]
     Config(commands::config::Config),
     Exec(commands::exec::Exec),
     Events(commands::events::Events),

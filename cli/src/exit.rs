@@ -44,7 +44,9 @@ impl Exit {
         match code {
             "invalid" => Self::Usage,
             "not_found" | "ambiguous" => Self::NotFound,
-            "name_taken" | "version_conflict" | "in_use" | "conflict" => Self::Conflict,
+            "name_taken" | "version_conflict" | "revision_conflict" | "in_use" | "conflict" => {
+                Self::Conflict
+            }
             "no_quorum" | "unavailable" | "unknown_outcome" => Self::Unreachable,
             _ => Self::Failed,
         }
@@ -133,6 +135,7 @@ mod tests {
             ("ambiguous", 3),
             ("name_taken", 4),
             ("version_conflict", 4),
+            ("revision_conflict", 4),
             ("in_use", 4),
             ("no_quorum", 5),
             ("unavailable", 5),

@@ -121,11 +121,11 @@ impl Core {
     /// A command of the cluster's own work, made here and now.
     pub fn own_command(&self, op: Op) -> Command {
         let actor = Actor { node: self.id, uid: None };
-        Command { request: None, at: self.clock.now(), actor, op }
+        Command { request: None, at: self.clock.now(), actor, op, if_revision: None }
     }
 
     /// A command that somebody asked for, made here and now.
     pub fn command_of(&self, actor: Actor, request: RequestId, op: Op) -> Command {
-        Command { request: Some(request), at: self.clock.now(), actor, op }
+        Command { request: Some(request), at: self.clock.now(), actor, op, if_revision: None }
     }
 }

@@ -158,14 +158,15 @@ impl Backend for Node {
         clocks::ask(&self.core).boxed()
     }
 
-    fn propose_within(
+    fn propose_if(
         &self,
+        if_revision: Option<Revision>,
         caller: Actor,
         request: RequestId,
         op: Op,
         patience: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        propose::propose_within(&self.core, caller, request, op, patience).boxed()
+        propose::propose_if(&self.core, if_revision, caller, request, op, patience).boxed()
     }
 
     fn read_barrier(&self) -> BoxFuture<'_, Result<Revision, ReadError>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use swarm_model::command::{Actor, Op};
+use swarm_model::command::{Actor, Command, Op};
 use swarm_model::id::{NodeId, RequestId};
 use swarm_model::meta::Revision;
 use swarm_model::node::Role;
@@ -40,6 +40,8 @@ struct Forward {
     actor: Actor,
     request: RequestId,
     op: Op,
+    #[serde(default)]
+    if_revision: Option<Revision>,
 }
 
 /// The leader's answer.
@@ -69,15 +71,16 @@ pub(crate) async fn propose(
     request: RequestId,
     op: Op,
 ) -> Result<Applied, ProposeError> {
-    propose_within(core, actor, request, op, PATIENCE).await
+    propose_if(core, None, actor, request, op, PATIENCE).await
 }
 
-/// The same within `patience`.
+/// The same within `patience`; refused when specs, nodes or configs changed after `if_revision`.
 ///
 /// # Errors
 /// See [`ProposeError`].
-pub(crate) async fn propose_within(
+pub(crate) async fn propose_if(
     core: &Core,
+    if_revision: Option<Revision>,
     actor: Actor,
     request: RequestId,
     op: Op,
@@ -88,7 +91,7 @@ pub(crate) async fn propose_within(
     }
     let started = Instant::now();
     let mut unsure = false;
-    let forward = Forward { actor, request, op };
+    let forward = Forward { actor, request, op, if_revision };
     loop {
         let left = patience.saturating_sub(started.elapsed());
         if left.is_zero() {
@@ -149,9 +152,10 @@ async fn local(
     forward: Forward,
     left: Duration,
 ) -> Result<swarm_raft::Applied, Error> {
-    let Forward { actor, request, op } = forward;
+    let Forward { actor, request, op, if_revision } = forward;
+    let command = Command { if_revision, ..core.command_of(actor, request, op) };
     let left = if planted(Mistake::AnswerBeforeCommit) { Duration::ZERO } else { left };
-    core.consensus.propose_within(&core.command_of(actor, request, op), left).await
+    core.consensus.propose_within(&command, left).await
 }
 
 async fn remote(core: &Core, leader: NodeId, forward: &Forward, left: Duration) -> Attempt {
@@ -316,7 +320,10 @@ pub(crate) mod fuzz {
         let forward = |op| {
             let command = sample::command(op);
             let request = command.request.expect("has one");
-            frame::encode(&Forward { actor: command.actor, request, op: command.op }).to_vec()
+            let (actor, op) = (command.actor, command.op);
+            // One of them asks for more than the former format could say.
+            let if_revision = matches!(op, super::Op::RemoveService { .. }).then_some(Revision(7));
+            frame::encode(&Forward { actor, request, op, if_revision }).to_vec()
         };
         sample::ops().into_iter().map(forward).collect()
     });

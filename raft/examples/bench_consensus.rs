@@ -159,7 +159,7 @@ fn command(request: u64) -> Command {
         Op::UpdateConfig { id, version: None, spec }
     };
     let request = Some(RequestId::from_raw(u128::from(request)));
-    Command { request, at: NOW, actor: Actor::default(), op }
+    Command { request, at: NOW, actor: Actor::default(), op, if_revision: None }
 }
 
 fn writes(leader: &Node, clients: usize, next: &Arc<AtomicU64>) {

@@ -166,6 +166,7 @@ mod tests {
             at: Timestamp::from_millis(1000),
             actor: Actor { node: NodeId::from_raw(3), uid: Some(0) },
             op: Op::RemoveService { id: ServiceId::from_raw(9) },
+            if_revision: None,
         }
     }
 
@@ -312,6 +313,14 @@ mod tests {
             process.namespaces.insert(swarm_model::runtime::Namespace::Net);
         };
         assert_eq!(create(&isolated), 2);
+    }
+
+    #[test]
+    fn a_guarded_command_is_one_of_format_2() {
+        let guarded = Command { if_revision: Some(swarm_model::meta::Revision(300)), ..small() };
+        let golden = [2, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9, 1, 251, 44, 1];
+        assert_eq!(encode_command(&guarded).expect("small"), golden);
+        assert_eq!(decode_command(&golden).expect("valid"), guarded);
     }
 
     #[test]

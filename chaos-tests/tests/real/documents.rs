@@ -88,6 +88,24 @@ async fn the_page_on_tasks_shows_what_happens() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_plans_shows_what_happens() -> Result<()> {
+    let said = run_page("plan").await?;
+    for expected in [
+        "service web: 4 replaced, in 2 batches, 0 unchanged; update: completed",
+        "To do this, and nothing else:\nswarm service update --if-revision ",
+        "swarm service scale --if-revision ",
+        "exit 4: the plan does not hold any more",
+        "6/6",
+        "insufficient licence, needs 1",
+        "exit 1: not all of it fits",
+        "node update --if-revision ",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
+
 /// Runs the commands of a page on addresses and in a directory of its own: what they say.
 async fn run_page(name: &str) -> Result<String> {
     let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;

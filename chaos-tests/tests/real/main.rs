@@ -24,6 +24,7 @@ mod lost_replica;
 mod lost_worker;
 mod no_quorum;
 mod partitions;
+mod plans;
 mod reboots;
 mod recoveries;
 mod recovery;

@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use swarm_model::id::RequestId;
 use swarm_net::task::TaskGroup;
+use swarm_node::api::types::Written;
 use tokio::time::{Instant, sleep};
 
 use crate::exit::{Exit, Failure};
@@ -101,15 +102,34 @@ impl Client {
         decode(&self.send(&request, deadline).await?.body)
     }
 
+    /// Asks about something that is described in `body`, and changes nothing. Warns when the answer is
+    /// old.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub(crate) async fn ask<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &B,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::failed(format!("cannot write the request: {error}")))?;
+        let request = connection::Request::new(Method::POST, target(path, query), None, Some(body));
+        let reply = self.send(&request, DEADLINE).await?;
+        warn_if_stale(&reply.headers, query);
+        decode(&reply.body)
+    }
+
     /// Removes something.
     ///
     /// # Errors
     /// What the API refused, with its exit code; unreachable when no node answers.
-    pub(crate) async fn delete(&self, path: &str, query: Query<'_>) -> Result<(), Failure> {
+    pub(crate) async fn delete(&self, path: &str, query: Query<'_>) -> Result<Written, Failure> {
         let key = RequestId::from_raw(rand::random());
         let request =
             connection::Request::new(Method::DELETE, target(path, query), Some(key), None);
-        self.send(&request, DEADLINE).await.map(drop)
+        decode(&self.send(&request, DEADLINE).await?.body)
     }
 
     /// Opens a stream of JSON lines.

@@ -8,6 +8,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod guard;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod join;
@@ -17,6 +18,7 @@ pub(crate) mod leave;
 pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod node_options;
+pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod service;
 pub(crate) mod status;
@@ -82,6 +84,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Leave(command) => command.run(&global.client()?).await,
         Command::Node(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Service(command) => Box::pin(command.run(global)).await,
+        Command::Plan(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Events(command) => command.run(&global.client()?).await,

@@ -10,6 +10,7 @@ mod budget;
 mod draft;
 mod enforcer;
 mod facts;
+pub mod forecast;
 mod lifecycle;
 mod orchestrator;
 mod outlook;

@@ -42,7 +42,7 @@ pub(crate) fn offer() -> Resources {
     Resources { generic, ..Resources::new(OFFERED_CPU, OFFERED_MEMORY) }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ids(u128);
 
 impl IdSource for Ids {
@@ -170,7 +170,8 @@ impl Cluster {
     /// Applies one command; what it touched is in the scope of the next round.
     pub(crate) fn apply(&mut self, op: Op) -> Outcome {
         self.revision.0 += 1;
-        let command = Command { request: None, at: self.now, actor: Actor::default(), op };
+        let command =
+            Command { request: None, at: self.now, actor: Actor::default(), op, if_revision: None };
         let (outcome, events): (Outcome, Vec<Event>) =
             self.machine.apply(self.revision, TERM, &command);
         self.scope.merge(Scope::from(events.as_slice()));
@@ -316,7 +317,13 @@ impl Cluster {
             let mut machine = self.machine.clone();
             let changes = plan.changes[..length].to_vec();
             let op = Op::ApplyPlan { term: TERM, base, changes };
-            let command = Command { request: None, at: self.now, actor: Actor::default(), op };
+            let command = Command {
+                request: None,
+                at: self.now,
+                actor: Actor::default(),
+                op,
+                if_revision: None,
+            };
             let at = Revision(self.revision.0 + 1);
             drop(machine.apply(at, TERM, &command));
             machine.view().clone()

@@ -78,15 +78,28 @@ pub trait Backend: Debug + Send + Sync + 'static {
         async { Vec::new() }.boxed()
     }
 
-    /// Proposes a change at the leader, wherever that is, for at most `patience`. Asking again under
-    /// the same `request` gives the same answer and changes nothing again.
+    /// Proposes a change at the leader, wherever that is, for at most `patience`; with `if_revision` it
+    /// is refused when specs, nodes or configs changed since. Asking again under the same `request`
+    /// gives the same answer and changes nothing again.
+    fn propose_if(
+        &self,
+        if_revision: Option<Revision>,
+        caller: Actor,
+        request: RequestId,
+        op: Op,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+
+    /// The same whatever changed meanwhile.
     fn propose_within(
         &self,
         caller: Actor,
         request: RequestId,
         op: Op,
         patience: Duration,
-    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        self.propose_if(None, caller, request, op, patience)
+    }
 
     /// The same, for as long as makes sense when nobody waits for more.
     fn propose(

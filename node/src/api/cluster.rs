@@ -12,7 +12,7 @@ use swarm_model::view::View;
 use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
-use super::request::{Json, Params, Write};
+use super::request::{GUARD, Json, Params, Write};
 use super::state::Api;
 use super::types::{ErrorBody, LeaveRequest, Written};
 use super::written;
@@ -35,7 +35,8 @@ pub(super) async fn inspect(read: Read, params: Params) -> Result<Response, ApiE
 
 /// Changes the cluster's settings.
 #[utoipa::path(post, path = "/v1/cluster/update", tag = "cluster", request_body = ClusterSpec,
-    params(("version" = Option<u64>, Query, description = "refuse when it has another one by now")),
+    params(("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "changed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -44,7 +45,7 @@ pub(super) async fn update(
     write: Write,
     Json(spec): Json<ClusterSpec>,
 ) -> Result<Response, ApiError> {
-    let version = params.allow(&["version"])?.version()?;
+    let version = params.allow(&["version", GUARD])?.version()?;
     let invalid = |error| ApiError::from(Rejection::Invalid { kind: Kind::Cluster, error });
     spec.validate().map_err(invalid)?;
     let applied = api.propose(&write, Op::UpdateCluster { version, spec }).await?;

@@ -14,7 +14,7 @@ use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
-use super::request::{Json, Params, Write};
+use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
 use super::types::{ErrorBody, Written};
@@ -68,13 +68,16 @@ fn validate(spec: &ConfigSpec) -> Result<(), ApiError> {
 
 /// Stores a config.
 #[utoipa::path(post, path = "/v1/configs/create", tag = "configs", request_body = ConfigSpec,
+    params(("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 201, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(
     State(api): State<Api>,
+    params: Params,
     write: Write,
     Json(spec): Json<ConfigSpec>,
 ) -> Result<Response, ApiError> {
+    params.allow(&[GUARD])?;
     validate(&spec)?;
     let id = ConfigId::from_raw(api.backend.draw_id());
     let applied = api.propose(&write, Op::CreateConfig { id, spec }).await?;
@@ -84,7 +87,8 @@ pub(super) async fn create(
 /// Stores a new version of a config.
 #[utoipa::path(post, path = "/v1/configs/{ref}/update", tag = "configs", request_body = ConfigSpec,
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now")),
+        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -94,7 +98,7 @@ pub(super) async fn update(
     write: Write,
     Json(spec): Json<ConfigSpec>,
 ) -> Result<Response, ApiError> {
-    let version = params.allow(&["version"])?.version()?;
+    let version = params.allow(&["version", GUARD])?.version()?;
     validate(&spec)?;
     let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
     let op = |id| Op::UpdateConfig { id, version, spec };
@@ -103,7 +107,8 @@ pub(super) async fn update(
 
 /// Deletes a config that no service uses.
 #[utoipa::path(delete, path = "/v1/configs/{ref}", tag = "configs",
-    params(("ref" = String, Path, description = "id, name, or unique prefix of the id")),
+    params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "deleted", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(
@@ -112,7 +117,7 @@ pub(super) async fn remove(
     params: Params,
     write: Write,
 ) -> Result<Response, ApiError> {
-    params.allow(&[])?;
+    params.allow(&[GUARD])?;
     let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
     let op = |id| Op::RemoveConfig { id };
     Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))

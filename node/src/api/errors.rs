@@ -111,6 +111,7 @@ impl From<Rejection> for ApiError {
             }
             Rejection::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
             Rejection::VersionConflict { .. } => (StatusCode::CONFLICT, "version_conflict"),
+            Rejection::RevisionConflict { .. } => (StatusCode::CONFLICT, "revision_conflict"),
             Rejection::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
             Rejection::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
             Rejection::NodeNotDown { .. }

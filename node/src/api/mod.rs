@@ -22,6 +22,7 @@ mod log_lane;
 mod logs;
 mod nodes;
 mod openapi;
+mod plan;
 mod recovery;
 mod request;
 mod resolve;

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use swarm_model::command::Op;
 use swarm_model::id::RequestId;
+use swarm_model::meta::Version;
 use swarm_model::node::{Availability, Node, NodeSpec, Role};
 use swarm_model::outcome::Rejection;
 use swarm_model::units::Timestamp;
@@ -15,7 +16,7 @@ use super::backend::{Applied, ProposeError};
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
-use super::request::{Json, Params, Write};
+use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
 use super::types::{ErrorBody, ManagerStatus, NodeEntry, NodeUpdate, Written};
@@ -105,7 +106,8 @@ pub(super) async fn inspect(
 #[utoipa::path(post, path = "/v1/nodes/{ref}/update", tag = "nodes", request_body = NodeUpdate,
     params(("ref" = String, Path,
             description = "id, host name, unique prefix of the id, or self"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now")),
+        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "changed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -115,19 +117,13 @@ pub(super) async fn update(
     write: Write,
     Json(update): Json<NodeUpdate>,
 ) -> Result<Response, ApiError> {
-    let version = params.allow(&["version"])?.version()?;
+    let version = params.allow(&["version", GUARD])?.version()?;
     let this = api.backend.facts().node_id;
     let now = api.backend.now();
     let find = |view: &_| resolve::node(view, &reference, this).cloned();
     let mut node = api.settle(&reference, find).await?;
     for attempt in 0.. {
-        let (spec, drain_deadline, warnings) = change(&node, &update, now)?;
-        let op = Op::UpdateNode {
-            id: node.id,
-            version: Some(version.unwrap_or(node.meta.version)),
-            spec,
-            drain_deadline,
-        };
+        let (op, warnings) = op(&node, &update, now, version)?;
         // A refusal is remembered for its request id, so each attempt has its own.
         let request = RequestId::from_raw(write.request.raw().wrapping_add(attempt));
         match api.try_propose(&write, request, op).await {
@@ -146,6 +142,18 @@ pub(super) async fn update(
         }
     }
     Err(ApiError::internal("the attempts are counted"))
+}
+
+/// The command that makes `update` of a node at `version`, or as it is, and what is worth a warning.
+pub(super) fn op(
+    node: &Node,
+    update: &NodeUpdate,
+    now: Timestamp,
+    version: Option<Version>,
+) -> Result<(Op, Vec<String>), ApiError> {
+    let (spec, drain_deadline, warnings) = change(node, update, now)?;
+    let version = Some(version.unwrap_or(node.meta.version));
+    Ok((Op::UpdateNode { id: node.id, version, spec, drain_deadline }, warnings))
 }
 
 type Changed = (NodeSpec, Option<Timestamp>, Vec<String>);
@@ -173,7 +181,8 @@ fn change(node: &Node, update: &NodeUpdate, now: Timestamp) -> Result<Changed, A
 /// Removes a node for ever: it has to be down, unless forced.
 #[utoipa::path(delete, path = "/v1/nodes/{ref}", tag = "nodes",
     params(("ref" = String, Path, description = "id, host name, or unique prefix of the id"),
-        ("force" = Option<bool>, Query, description = "also when it is not down: cuts it off")),
+        ("force" = Option<bool>, Query, description = "also when it is not down: cuts it off"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "removed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(
@@ -182,7 +191,7 @@ pub(super) async fn remove(
     params: Params,
     write: Write,
 ) -> Result<Response, ApiError> {
-    let force = params.allow(&["force"])?.switch("force")?.unwrap_or(false);
+    let force = params.allow(&["force", GUARD])?.switch("force")?.unwrap_or(false);
     let this = api.backend.facts().node_id;
     let find = |view: &_| resolve::node(view, &reference, this).map(|node| node.id);
     let id = api.settle(&reference, find).await?;

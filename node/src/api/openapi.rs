@@ -9,7 +9,7 @@ use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, recovery, services, tasks, tokens,
+    cluster, configs, events, exec, explain, info, logs, nodes, plan, recovery, services, tasks, tokens,
     updates,
 };
 
@@ -46,6 +46,7 @@ use super::{
         updates::history,
         updates::diff,
         explain::explain,
+        plan::plan,
         logs::of_service,
         logs::of_task,
         exec::exec,

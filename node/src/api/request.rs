@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use swarm_model::command::Actor;
 use swarm_model::id::RequestId;
-use swarm_model::meta::Version;
+use swarm_model::meta::{Revision, Version};
 use swarm_model::units::Timestamp;
 
 use super::errors::ApiError;
@@ -34,7 +34,12 @@ pub(super) struct Write {
     pub(super) request: RequestId,
     /// When it has to be answered.
     pub(super) deadline: Instant,
+    /// Refused when specs, nodes or configs changed since; only routes that allow [`GUARD`] have one.
+    pub(super) if_revision: Option<Revision>,
 }
+
+/// The parameter of changes that were decided on a plan.
+pub(super) const GUARD: &str = "if-revision";
 
 impl FromRequestParts<Api> for Write {
     type Rejection = ApiError;
@@ -48,7 +53,9 @@ impl FromRequestParts<Api> for Write {
                 ApiError::invalid("header Idempotency-Key: an id is 25 characters of 0-9 and a-z")
             })?,
         };
-        Ok(Self { caller, request, deadline: write_deadline() })
+        let params = Params::from_request_parts(parts, api).await?;
+        let if_revision = params.version_of(GUARD)?.map(|Version(number)| Revision(number));
+        Ok(Self { caller, request, deadline: write_deadline(), if_revision })
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, openapi, recovery, services, tasks,
+    cluster, configs, events, exec, explain, info, logs, nodes, openapi, plan, recovery, services, tasks,
     tokens, updates,
 };
 
@@ -54,6 +54,7 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/services/{ref}/diff", get(updates::diff)),
         route("get", "/v1/services/{ref}/explain", get(explain::explain)),
         route("get", "/v1/services/{ref}/logs", get(logs::of_service)),
+        route("post", "/v1/plan", post(plan::plan)),
         route("get", "/v1/tasks", get(tasks::list)),
         route("get", "/v1/tasks/{ref}", get(tasks::inspect)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),

@@ -20,7 +20,7 @@ use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
-use super::request::{Json, Params, Write};
+use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
 use super::types::{ErrorBody, ServiceCounts, ServiceEntry, Written};
@@ -131,6 +131,7 @@ fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
 
 /// Declares a service. Answers when that is committed; its tasks follow.
 #[utoipa::path(post, path = "/v1/services/create", tag = "services", request_body = ServiceSpec,
+    params(("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 201, description = "declared", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(
@@ -139,7 +140,7 @@ pub(super) async fn create(
     write: Write,
     Json(spec): Json<ServiceSpec>,
 ) -> Result<Response, ApiError> {
-    params.allow(&[])?;
+    params.allow(&[GUARD])?;
     validate(&spec)?;
     let id = ServiceId::from_raw(api.backend.draw_id());
     let applied = api.propose(&write, Op::CreateService { id, spec: Box::new(spec) }).await?;
@@ -151,7 +152,8 @@ pub(super) async fn create(
 #[utoipa::path(post, path = "/v1/services/{ref}/update", tag = "services",
     request_body = ServiceSpec,
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now")),
+        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "declared", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -161,7 +163,7 @@ pub(super) async fn update(
     write: Write,
     Json(spec): Json<ServiceSpec>,
 ) -> Result<Response, ApiError> {
-    let version = params.allow(&["version"])?.version()?;
+    let version = params.allow(&["version", GUARD])?.version()?;
     validate(&spec)?;
     let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
     let op = |id| Op::UpdateService { id, version, spec: Box::new(spec), steered: true };
@@ -215,7 +217,8 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
 
 /// Ends a service: its tasks are stopped, then it is deleted. Its name is free at once.
 #[utoipa::path(delete, path = "/v1/services/{ref}", tag = "services",
-    params(("ref" = String, Path, description = "id, name, or unique prefix of the id")),
+    params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "being removed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(
@@ -224,7 +227,7 @@ pub(super) async fn remove(
     params: Params,
     write: Write,
 ) -> Result<Response, ApiError> {
-    params.allow(&[])?;
+    params.allow(&[GUARD])?;
     let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
     let op = |id| Op::RemoveService { id };
     Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +55,15 @@ pub(super) struct Api {
     pub(super) tasks: TaskGroup,
     /// Conversations that may go on at a time.
     pub(super) sessions: Arc<Semaphore>,
+    /// Held while a plan is made.
+    pub(super) planning: Arc<Mutex<()>>,
 }
 
 impl Api {
     pub(super) fn new(backend: Arc<dyn Backend>, tasks: TaskGroup) -> Self {
         let (ending, sessions) = (tasks.token(), Arc::new(Semaphore::new(SESSIONS_MAX)));
-        Self { backend, ending, disk_writes: DiskWrites::default(), tasks, sessions }
+        let (disk_writes, planning) = Default::default();
+        Self { backend, ending, disk_writes, tasks, sessions, planning }
     }
 
     /// Proposes a change on behalf of `write`.
@@ -77,7 +80,8 @@ impl Api {
     ) -> Result<Applied, ProposeError> {
         let silence = self.backend.consensus().leader_silent.unwrap_or_default();
         let patience = patience(silence);
-        let proposal = self.backend.propose_within(write.caller.clone(), request, op, patience);
+        let (guard, caller) = (write.if_revision, write.caller.clone());
+        let proposal = self.backend.propose_if(guard, caller, request, op, patience);
         match timeout_at(write.deadline, proposal).await {
             Ok(result) => result,
             Err(_elapsed) => {

@@ -2,6 +2,7 @@
 //!
 //! Requests and answers that are plain model objects (specs, configs) have no type here.
 
+mod plan;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
 
+pub use plan::{PlanRequest, Planned};
+pub use swarm_control::forecast::{Forecast, Place, ServiceForecast, Step, StepKind};
 pub use updates::{Difference, HistoryEntry, SpecDiff, UpdateStatus};
 
 /// Query filters: any value of a key may match, all keys must.
@@ -29,8 +32,8 @@ pub struct ErrorBody {
     /// For people: what failed, on what, why, what to do.
     pub message: String,
     /// For programs; stable: `invalid`, `not_found`, `ambiguous`, `name_taken`, `version_conflict`,
-    /// `in_use`, `conflict`, `forbidden`, `too_large`, `no_quorum`, `unavailable`, `unknown_outcome`,
-    /// `gone`, `internal`.
+    /// `revision_conflict`, `in_use`, `conflict`, `forbidden`, `too_large`, `no_quorum`, `unavailable`,
+    /// `unknown_outcome`, `gone`, `internal`.
     pub code: String,
 }
 

@@ -17,7 +17,7 @@ use swarm_model::view::View;
 use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
-use super::request::{Params, Write};
+use super::request::{GUARD, Params, Write};
 use super::resolve;
 use super::state::Api;
 use super::types::{Difference, ErrorBody, HistoryEntry, SpecDiff, UpdateStatus, Written};
@@ -37,7 +37,8 @@ pub(super) fn status(update: &UpdateState) -> UpdateStatus {
 #[utoipa::path(post, path = "/v1/services/{ref}/rollback", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
         ("to" = Option<u64>, Query, description = "a version of its history; else the last one that ran"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now")),
+        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "on its way back", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn rollback(
@@ -46,7 +47,7 @@ pub(super) async fn rollback(
     params: Params,
     write: Write,
 ) -> Result<Response, ApiError> {
-    let version = params.allow(&["to", "version"])?.version()?;
+    let version = params.allow(&["to", "version", GUARD])?.version()?;
     let to = params.version_of("to")?;
     let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
     let op = |id| Op::RollbackService { id, version, to };
@@ -56,7 +57,8 @@ pub(super) async fn rollback(
 /// Stops a service's update where it is, or lets it go on.
 #[utoipa::path(post, path = "/v1/services/{ref}/pause", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("paused" = Option<bool>, Query, description = "false lets it go on")),
+        ("paused" = Option<bool>, Query, description = "false lets it go on"),
+        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
     responses((status = 200, description = "stopped, or going on", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn pause(
@@ -65,7 +67,7 @@ pub(super) async fn pause(
     params: Params,
     write: Write,
 ) -> Result<Response, ApiError> {
-    let paused = params.allow(&["paused"])?.switch("paused")?.unwrap_or(true);
+    let paused = params.allow(&["paused", GUARD])?.switch("paused")?.unwrap_or(true);
     let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
     let op = |id| Op::PauseUpdate { id, paused };
     Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))

@@ -28,7 +28,13 @@ fn sample() -> (Machine, ManagerKeys) {
         },
     };
     let mut machine = Machine::new();
-    let command = Command { request: None, at: Timestamp::default(), actor: Actor::default(), op };
+    let command = Command {
+        request: None,
+        at: Timestamp::default(),
+        actor: Actor::default(),
+        op,
+        if_revision: None,
+    };
     machine.apply(Revision(3), Term(1), &command).0.expect("the first command");
     let root = Root::create(id, Timestamp::default()).expect("a CA");
     (machine, ManagerKeys { root, secret: ClusterSecret::from_bytes([7; 32]) })

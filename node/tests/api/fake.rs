@@ -116,9 +116,19 @@ impl Fake {
         actor: Actor,
         op: Op,
     ) -> (Revision, Outcome) {
+        self.apply_if(None, request, actor, op)
+    }
+
+    fn apply_if(
+        &self,
+        if_revision: Option<Revision>,
+        request: Option<RequestId>,
+        actor: Actor,
+        op: Op,
+    ) -> (Revision, Outcome) {
         let mut core = self.core.lock().unwrap();
         let revision = Revision(core.machine.view().revision.0 + 1);
-        let command = Command { request, at: self.now(), actor, op };
+        let command = Command { request, at: self.now(), actor, op, if_revision };
         let (outcome, events) = core.machine.apply(revision, TERM, &command);
         core.feed.push(events.into_iter().map(Arc::new));
         core.last_caller = Some(command.actor);
@@ -292,8 +302,9 @@ impl Backend for Fake {
         async { self.nodes.iter().map(|node| (*node, 0)).collect() }.boxed()
     }
 
-    fn propose_within(
+    fn propose_if(
         &self,
+        if_revision: Option<Revision>,
         caller: Actor,
         request: RequestId,
         op: Op,
@@ -304,7 +315,7 @@ impl Backend for Fake {
                 let waited = patience;
                 return Err(ProposeError::NoQuorum { waited, may_apply: false });
             }
-            let (revision, outcome) = self.apply(Some(request), caller, op);
+            let (revision, outcome) = self.apply_if(if_revision, Some(request), caller, op);
             Ok(Applied { revision, done: outcome? })
         }
         .boxed()

@@ -8,6 +8,7 @@ mod fake;
 mod input;
 mod logs;
 mod nodes;
+mod plan;
 mod quorum;
 mod services;
 mod updates;

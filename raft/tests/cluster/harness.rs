@@ -119,6 +119,7 @@ pub(crate) fn config(number: u128, size: usize) -> Command {
         at: Timestamp::from_millis(1),
         actor: Actor::default(),
         op: Op::CreateConfig { id: ConfigId::from_raw(number), spec },
+        if_revision: None,
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Command {
     pub actor: Actor,
     /// What.
     pub op: Op,
+    /// Refused when a spec, a node or a config changed after this revision: what the asker saw of them
+    /// is not what there is. Changes of tasks do not count.
+    #[serde(default)]
+    pub if_revision: Option<Revision>,
 }
 
 /// The most status reports in one command.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConfigId, NodeId, ServiceId, TokenId};
-use crate::meta::Version;
+use crate::meta::{Revision, Version};
 use crate::service::SpecError;
 
 /// The answer to a command: what was done, or why nothing was.
@@ -85,6 +85,16 @@ fn no_such(given: Option<Version>, kept: &[Version]) -> String {
             format!("has no version {given} in its history: it keeps {}", kept.join(", "))
         }
         None => "has no earlier version: see `swarm service history`".to_owned(),
+    }
+}
+
+fn moved_on(have: Revision, given: Revision) -> String {
+    if given < have {
+        format!(
+            "the cluster changed at revision {have}, after {given}: what was seen then does not hold"
+        )
+    } else {
+        format!("there is no revision {given} yet; specs, nodes and configs changed last at {have}")
     }
 }
 
@@ -185,5 +195,13 @@ pub enum Rejection {
         verb: String,
         /// How far it is.
         state: String,
+    },
+    /// A spec, a node or a config is not as it was when the asker looked.
+    #[error("{}: look again, with `swarm plan`, and give the revision that it shows", moved_on(*have, *given))]
+    RevisionConflict {
+        /// When specs, nodes or configs changed last.
+        have: Revision,
+        /// What the asker saw.
+        given: Revision,
     },
 }

@@ -41,6 +41,9 @@ pub struct View {
     pub configs: OrdMap<ConfigId, Arc<Config>>,
     /// The specs that services had, from their first update on.
     pub histories: OrdMap<ServiceId, Arc<History>>,
+    /// When a spec, a node or a config changed last; not kept (zero) before somebody asked for it, by
+    /// the first command with `if_revision`.
+    pub intent: Revision,
     /// Ids that were members once and never will be again.
     pub removed_nodes: OrdSet<NodeId>,
     /// Index: services by name, without those being removed.

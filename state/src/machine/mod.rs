@@ -6,6 +6,7 @@
 mod change;
 mod cluster;
 mod config;
+mod guard;
 mod node;
 mod recover;
 mod requests;
@@ -69,7 +70,7 @@ impl Machine {
         }
         let (now, actor, events) = (command.at, &command.actor, Vec::new());
         let mut change = Change { view: &mut self.view, at, now, actor, events };
-        let outcome = change.apply(term, &command.op);
+        let outcome = change.guarded(term, command);
         let events = change.events;
         if let Some(request) = command.request {
             self.requests.remember(request, command.at, at, outcome.clone());
@@ -81,6 +82,12 @@ impl Machine {
     /// its first entry, however often it was repeated. Nothing when it is not remembered.
     pub fn applied_at(&self, command: &Command) -> Option<Revision> {
         command.request.and_then(|request| self.requests.revision(request))
+    }
+
+    /// A copy of `view` to try commands on. It remembers no requests, so its snapshot is not the
+    /// original's.
+    pub fn trial(view: View) -> Self {
+        Self { view, requests: Requests::default() }
     }
 
     /// Notes an entry that carries no command, so that the view's revision keeps up.

@@ -30,6 +30,9 @@ impl Machine {
         assert!(at > self.view.revision, "recovered at {at} after {}", self.view.revision);
         let mut view = self.view.clone();
         view.revision = at;
+        if view.intent > Revision(0) {
+            view.intent = at;
+        }
         let (actor, events) = (&Actor::default(), Vec::new());
         Change { view: &mut view, at, now, actor, events }.recover(recovery)?;
         self.view = view;
@@ -106,8 +109,13 @@ mod tests {
         let ops = std::iter::once(first)
             .chain(more.into_iter().map(|(id, role)| Op::AddNode(node(id, role))));
         for (op, at) in ops.zip(1..) {
-            let command =
-                Command { request: None, at: Timestamp::default(), actor: Actor::default(), op };
+            let command = Command {
+                request: None,
+                at: Timestamp::default(),
+                actor: Actor::default(),
+                op,
+                if_revision: None,
+            };
             machine.apply(Revision(at), Term(1), &command).0.expect("valid");
         }
         machine

@@ -48,6 +48,8 @@ struct Stored {
     requests: Vec<requests::Entry>,
     #[serde(default)]
     histories: Vec<(ServiceId, Arc<History>)>,
+    #[serde(default)]
+    intent: Revision,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,6 +140,7 @@ impl Machine {
                 self.requests.entries()
             },
             histories: view.histories.iter().map(|(id, kept)| (*id, kept.clone())).collect(),
+            intent: view.intent,
         })
     }
 
@@ -164,6 +167,7 @@ impl Machine {
             nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
             removed_nodes: stored.removed_nodes.into_iter().collect(),
             histories: stored.histories.into_iter().collect(),
+            intent: stored.intent,
             ..View::default()
         };
         for service in stored.services {

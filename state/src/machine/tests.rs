@@ -19,6 +19,7 @@ use swarm_model::update::UpdateStep;
 
 use super::*;
 
+mod guard;
 mod updates;
 
 const TERM: Term = Term(1);
@@ -46,7 +47,7 @@ impl Log {
     fn command(&mut self, request: Option<RequestId>, op: Op) -> Outcome {
         self.next += 1;
         let at = Timestamp::from_millis(1000 * self.next);
-        let command = Command { request, at, actor: Actor::default(), op };
+        let command = Command { request, at, actor: Actor::default(), op, if_revision: None };
         self.machine.apply(Revision(self.next), TERM, &command).0
     }
 
@@ -144,6 +145,7 @@ fn issue_3_a_repeated_request_is_answered_with_the_revision_of_its_change() {
         at: Timestamp::from_millis(5000),
         actor: Actor::default(),
         op: create(7, "web"),
+        if_revision: None,
     };
     log.machine.apply(Revision(5), TERM, &command).0.expect("a new name");
     log.machine.apply(Revision(9), TERM, &command).0.expect("the same answer");
@@ -165,6 +167,7 @@ fn issue_3_a_retry_is_known_whatever_the_leaders_clocks_say() {
             at: Timestamp::from_millis(at),
             actor: Actor::default(),
             op: Op::RemoveConfig { id: ConfigId::from_raw(1) },
+            if_revision: None,
         };
         log.next += 1;
         drop(log.machine.apply(Revision(log.next), TERM, &command));

@@ -7,6 +7,7 @@ use swarm_node::api::types::Written;
 
 use super::read;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::key_value;
@@ -24,6 +25,8 @@ pub(crate) struct Create {
     /// Label the config; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = key_value::label)]
     labels: Vec<(String, String)>,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 impl Create {
@@ -36,7 +39,9 @@ impl Create {
         let labels = self.labels.into_iter().collect();
         let spec = ConfigSpec { name: self.name, labels, data };
         spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
-        let written: Written = client.post("/v1/configs/create", &[], &spec).await?;
+        let guard = self.guard.text();
+        let query = guard::query(guard.as_deref(), &[]);
+        let written: Written = client.post("/v1/configs/create", &query, &spec).await?;
         line(&written.id)
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -14,6 +15,8 @@ pub(crate) struct Rm {
     /// Names or ids
     #[arg(required = true, value_name = "CONFIG")]
     configs: Vec<String>,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 impl Rm {
@@ -22,8 +25,11 @@ impl Rm {
     /// # Errors
     /// As the first config that failed (a service uses it, not found); the others are removed.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let mut guard = self.guard;
         for_each(&self.configs, async |config| {
-            client.delete(&path(&config), &[]).await?;
+            let seen = guard.text();
+            let query = guard::query(seen.as_deref(), &[]);
+            guard.follow(&client.delete(&path(&config), &query).await?);
             line(&config)
         })
         .await

@@ -6,6 +6,7 @@ use swarm_node::api::types::Written;
 
 use super::{path, read};
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
 use crate::output;
@@ -24,6 +25,8 @@ pub(crate) struct Update {
     file: Option<String>,
     #[command(flatten)]
     labels: LabelChanges,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 impl Update {
@@ -51,7 +54,9 @@ impl Update {
         }
         let version = meta.version.to_string();
         let target = format!("{}/update", path(&id.to_string()));
-        let _written: Written = client.post(&target, &[("version", &version)], &spec).await?;
+        let guard = self.guard.text();
+        let query = guard::query(guard.as_deref(), &[("version", &version)]);
+        let _written: Written = client.post(&target, &query, &spec).await?;
         output::line(&self.config)
     }
 }

@@ -5,13 +5,14 @@ mod ls;
 mod ps;
 mod rm;
 mod role;
-mod update;
+pub(crate) mod update;
 
 use clap::Subcommand;
 use swarm_model::node::{NodeSpec, Role};
 use swarm_node::api::types::{NodeEntry, NodeUpdate, Written};
 
 use crate::client::{Client, encode};
+use crate::commands::guard::{self, Guard};
 use crate::exit::Failure;
 use crate::output;
 
@@ -68,11 +69,22 @@ struct Change {
 /// Changes a node as it is now; fails with a conflict when somebody else changes it meanwhile. Shows
 /// the warnings.
 async fn change(client: &Client, reference: &str, update: &NodeUpdate) -> Result<Change, Failure> {
+    change_if(client, reference, update, &Guard::default()).await
+}
+
+/// The same if what was seen before still holds.
+async fn change_if(
+    client: &Client,
+    reference: &str,
+    update: &NodeUpdate,
+    guard: &Guard,
+) -> Result<Change, Failure> {
     let before = client.get::<NodeEntry>(&path(reference), &[]).await?.node;
     let version = before.meta.version.to_string();
     let target = path(&before.id.to_string());
-    let written: Written =
-        client.post(&format!("{target}/update"), &[("version", &version)], update).await?;
+    let guard = guard.text();
+    let query = guard::query(guard.as_deref(), &[("version", &version)]);
+    let written: Written = client.post(&format!("{target}/update"), &query, update).await?;
     written.warnings.iter().for_each(|warning| output::warning(warning));
     let changed = would_change(&before.spec, update);
     Ok(Change { before, changed })

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -19,6 +20,8 @@ pub(crate) struct Rm {
     /// Also a node that is up: it is cut off at once
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 impl Rm {
@@ -28,8 +31,11 @@ impl Rm {
     /// As the first node that failed; the others are removed.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
         let query: &[(&str, &str)] = if self.force { &[("force", "true")] } else { &[] };
+        let mut guard = self.guard;
         for_each(&self.nodes, async |node| {
-            client.delete(&path(&node), query).await?;
+            let seen = guard.text();
+            let query = guard::query(seen.as_deref(), query);
+            guard.follow(&client.delete(&path(&node), &query).await?);
             line(&node)
         })
         .await

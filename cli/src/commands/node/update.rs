@@ -6,8 +6,9 @@ use clap::Args;
 use swarm_model::node::{Availability, Role};
 use swarm_node::api::types::NodeUpdate;
 
-use super::change;
+use super::change_if;
 use crate::client::Client;
+use crate::commands::guard::Guard;
 use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
 use crate::output::{line, note};
@@ -21,8 +22,17 @@ use crate::parse::duration;
     swarm node update --availability drain --deadline 5m NODE\n  \
     swarm node update --label-add zone=a --label-rm old NODE")]
 pub(crate) struct Update {
+    #[command(flatten)]
+    options: NodeChanges,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// What is to be changed of a node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeChanges {
     /// Id, host name, or self
-    node: String,
+    pub(crate) node: String,
     /// Whether it takes tasks: active, pause or drain
     #[arg(long, value_name = "WORD")]
     availability: Option<Availability>,
@@ -42,6 +52,22 @@ impl Update {
     /// # Errors
     /// What the node refused: not found, changed meanwhile, the last manager.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
+        let reference = self.options.node.clone();
+        let update = self.options.declared()?;
+        let change = change_if(client, &reference, &update, &self.guard).await?;
+        if !change.changed {
+            note(&format!("node {reference} is like that already"));
+        }
+        line(&change.before.id.to_string())
+    }
+}
+
+impl NodeChanges {
+    /// The change as the node is told.
+    ///
+    /// # Errors
+    /// When options do not go together, or nothing is to change.
+    pub(crate) fn declared(self) -> Result<NodeUpdate, Failure> {
         if self.deadline.is_some() && self.availability != Some(Availability::Drain) {
             return Err(Failure::usage("--deadline belongs to --availability drain"));
         }
@@ -55,10 +81,6 @@ impl Update {
         if update == NodeUpdate::default() {
             return Err(Failure::usage("nothing to change: see `swarm node update --help`"));
         }
-        let change = change(client, &self.node, &update).await?;
-        if !change.changed {
-            note(&format!("node {} is like that already", self.node));
-        }
-        line(&change.before.id.to_string())
+        Ok(update)
     }
 }

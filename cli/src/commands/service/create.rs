@@ -18,6 +18,7 @@ use super::update_options::UpdateOptions;
 use super::{WaitOptions, resolve, wait_until_running};
 use crate::args::Global;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::config_mount::{self, ConfigMount};
@@ -53,6 +54,17 @@ enum Mode {
     swarm service create --name runner --constraint node.labels.zone==a \\\n    \
     --reserve-memory 64m --limit-memory 128m --env MODE=fast --runtime process -- /bin/runner")]
 pub(crate) struct Create {
+    #[command(flatten)]
+    options: CreateOptions,
+    #[command(flatten)]
+    wait: WaitOptions,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// What a new service is.
+#[derive(Debug, Args)]
+pub(crate) struct CreateOptions {
     /// The service's name [default: made from the program's]
     #[arg(long)]
     name: Option<Name>,
@@ -72,8 +84,6 @@ pub(crate) struct Create {
     /// Label the service; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = key_value::label)]
     labels: Vec<(String, String)>,
-    #[command(flatten)]
-    wait: WaitOptions,
     /// Set an environment variable; KEY alone passes on your own; may be repeated
     #[arg(short, long = "env", value_name = "KEY[=VALUE]", help_heading = "Process")]
     envs: Vec<String>,
@@ -147,19 +157,31 @@ impl Create {
     /// # Errors
     /// A wrong option, what the node refused, or the time-out.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let wait = self.wait.clone();
-        let configs = self.configs.clone();
-        let mut spec = self.spec()?;
-        let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
-        process.configs = resolve(client, &configs).await?;
-        spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
-        let written: Written = client.post("/v1/services/create", &[], &spec).await?;
+        let (wait, guard) = (self.wait, self.guard.text());
+        let spec = self.options.declared(client).await?;
+        let query = guard::query(guard.as_deref(), &[]);
+        let written: Written = client.post("/v1/services/create", &query, &spec).await?;
         output::line(&written.id)?;
         if wait.detach {
             written.warnings.iter().for_each(|warning| output::warning(warning));
             return Ok(());
         }
         wait_until_running(client, global, &written.id, &wait).await
+    }
+}
+
+impl CreateOptions {
+    /// What is declared, valid and with its configs.
+    ///
+    /// # Errors
+    /// A wrong option, or a config that does not exist.
+    pub(crate) async fn declared(self, client: &Client) -> Result<ServiceSpec, Failure> {
+        let configs = self.configs.clone();
+        let mut spec = self.spec()?;
+        let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
+        process.configs = resolve(client, &configs).await?;
+        spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(spec)
     }
 
     /// What the options say, without the configs.
@@ -280,7 +302,7 @@ mod tests {
         else {
             unreachable!("the line says service create")
         };
-        create.spec()
+        create.options.spec()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `swarm service`: programs that the cluster keeps running.
 
 mod convergence;
-mod create;
+pub(crate) mod create;
 mod diff;
 mod explain;
 mod history;
@@ -12,10 +12,10 @@ mod options;
 mod pause;
 mod probe_options;
 mod ps;
-mod rm;
-mod rollback;
-mod scale;
-mod update;
+pub(crate) mod rm;
+pub(crate) mod rollback;
+pub(crate) mod scale;
+pub(crate) mod update;
 mod update_lists;
 mod update_options;
 mod wait;

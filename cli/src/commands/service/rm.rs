@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -13,9 +14,18 @@ use crate::output::line;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm service rm web api")]
 pub(crate) struct Rm {
+    #[command(flatten)]
+    options: RmOptions,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// Which services end.
+#[derive(Debug, Args)]
+pub(crate) struct RmOptions {
     /// Names or ids
     #[arg(required = true, value_name = "SERVICE")]
-    services: Vec<String>,
+    pub(crate) services: Vec<String>,
 }
 
 impl Rm {
@@ -24,8 +34,11 @@ impl Rm {
     /// # Errors
     /// As the first service that failed; the others are removed.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
-        for_each(&self.services, async |service| {
-            client.delete(&path(&service), &[]).await?;
+        let mut guard = self.guard;
+        for_each(&self.options.services, async |service| {
+            let seen = guard.text();
+            let query = guard::query(seen.as_deref(), &[]);
+            guard.follow(&client.delete(&path(&service), &query).await?);
             line(&service)
         })
         .await

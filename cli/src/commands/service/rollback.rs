@@ -6,6 +6,7 @@ use swarm_node::api::types::Written;
 use super::{Expect, WaitOptions, path, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::Failure;
 use crate::output;
 
@@ -19,13 +20,22 @@ use crate::output;
     swarm service history web\n  \
     swarm service rollback --to 42 web")]
 pub(crate) struct Rollback {
-    /// Name or id
-    service: String,
-    /// A version of `swarm service history`
-    #[arg(long, value_name = "VERSION")]
-    to: Option<u64>,
+    #[command(flatten)]
+    options: RollbackOptions,
     #[command(flatten)]
     wait: WaitOptions,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// Which service goes back, and to what.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackOptions {
+    /// Name or id
+    pub(crate) service: String,
+    /// A version of `swarm service history`
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<u64>,
 }
 
 impl Rollback {
@@ -34,11 +44,13 @@ impl Rollback {
     /// # Errors
     /// When there is no such version, what the node refused, or that it does not run.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let target = format!("{}/rollback", path(&self.service));
-        let to = self.to.map(|version| version.to_string());
+        let RollbackOptions { service, to } = self.options;
+        let target = format!("{}/rollback", path(&service));
+        let (to, guard) = (to.map(|version| version.to_string()), self.guard.text());
         let query: Vec<_> = to.iter().map(|version| ("to", version.as_str())).collect();
+        let query = guard::query(guard.as_deref(), &query);
         let written: Written = client.post(&target, &query, &()).await?;
-        output::line(&self.service)?;
+        output::line(&service)?;
         if self.wait.detach {
             return Ok(());
         }

@@ -1,12 +1,14 @@
 //! `swarm service scale`.
 
 use clap::Args;
+use swarm_model::service::ServiceSpec;
 use swarm_node::api::types::ServiceEntry;
 
 use super::update::{set_replicas, write};
 use super::{WaitOptions, path};
 use crate::args::Global;
 use crate::client::Client;
+use crate::commands::guard::Guard;
 use crate::exit::{Failure, for_each};
 
 /// Set the number of replicas
@@ -15,11 +17,20 @@ use crate::exit::{Failure, for_each};
     after_help = "Examples:\n  swarm service scale web=5\n  swarm service scale -d web=0 api=2"
 )]
 pub(crate) struct Scale {
-    /// Services and their numbers of replicas
-    #[arg(required = true, value_name = "SERVICE=N", value_parser = target)]
-    targets: Vec<(String, u32)>,
+    #[command(flatten)]
+    options: ScaleOptions,
     #[command(flatten)]
     wait: WaitOptions,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// Which services get how many tasks.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleOptions {
+    /// Services and their numbers of replicas
+    #[arg(required = true, value_name = "SERVICE=N", value_parser = target)]
+    pub(crate) targets: Vec<(String, u32)>,
 }
 
 fn target(text: &str) -> Result<(String, u32), String> {
@@ -35,18 +46,35 @@ impl Scale {
     /// # Errors
     /// As the first service that failed; the others are scaled.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let services: Vec<_> = self.targets.iter().map(|(service, _)| service.clone()).collect();
-        let mut numbers = self.targets.iter().map(|(_, number)| *number);
+        let targets = self.options.targets;
+        let services: Vec<_> = targets.iter().map(|(service, _)| service.clone()).collect();
+        let mut numbers = targets.iter().map(|(_, number)| *number);
+        let mut guard = self.guard;
         for_each(&services, async |service| {
             let number = numbers.next().unwrap_or_default();
-            let entry: ServiceEntry = client.get(&path(&service), &[]).await?;
-            let mut spec = (*entry.service.spec).clone();
-            set_replicas(&mut spec, number)?;
-            spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
-            write(client, global, &entry, &spec, &self.wait).await
+            let (entry, spec) = scaled(client, &service, number).await?;
+            let written = write(client, global, &entry, &spec, &self.wait, &guard).await?;
+            guard.follow(&written);
+            Ok(())
         })
         .await
     }
+}
+
+/// A service as it is, and with so many tasks.
+///
+/// # Errors
+/// When there is none, or it is a global one.
+pub(crate) async fn scaled(
+    client: &Client,
+    service: &str,
+    number: u32,
+) -> Result<(ServiceEntry, ServiceSpec), Failure> {
+    let entry: ServiceEntry = client.get(&path(service), &[]).await?;
+    let mut spec = (*entry.service.spec).clone();
+    set_replicas(&mut spec, number)?;
+    spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok((entry, spec))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::update_options::UpdateOptions;
 use super::{Expect, WaitOptions, path, resolve, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
+use crate::commands::guard::{self, Guard};
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::words;
@@ -31,8 +32,19 @@ use crate::parse::words;
     swarm service update web -- /usr/bin/web --port 81\n  \
     swarm service update --args '--port 81' web\n  \
     swarm service update --force web        # replace all tasks")]
-#[command(mut_args(keeps_value))]
 pub(crate) struct Update {
+    #[command(flatten)]
+    options: ChangeOptions,
+    #[command(flatten)]
+    wait: WaitOptions,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+// What is to be changed of a service.
+#[derive(Debug, Args)]
+#[command(mut_args(keeps_value))]
+pub(crate) struct ChangeOptions {
     /// Name or id
     service: String,
     /// Number of tasks
@@ -44,8 +56,6 @@ pub(crate) struct Update {
     /// Replace all tasks though nothing changed for them
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    wait: WaitOptions,
     /// New arguments of the same program, split as a shell would
     #[arg(long, value_name = "ARGS", value_parser = arguments, conflicts_with = "command")]
     #[arg(allow_hyphen_values = true, help_heading = "Process")]
@@ -88,10 +98,24 @@ impl Update {
     /// # Errors
     /// A wrong option, what the node refused, or the time-out.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
+        let (entry, spec) = self.options.declared(client).await?;
+        write(client, global, &entry, &spec, &self.wait, &self.guard).await.map(drop)
+    }
+}
+
+impl ChangeOptions {
+    /// The service as it is, and as it is to be.
+    ///
+    /// # Errors
+    /// A wrong option, or nothing to change.
+    pub(crate) async fn declared(
+        self,
+        client: &Client,
+    ) -> Result<(ServiceEntry, ServiceSpec), Failure> {
         let entry: ServiceEntry = client.get(&path(&self.service), &[]).await?;
         let old = &entry.service.spec;
         let configs = resolve(client, &self.lists.config_add).await?;
-        let (reference, wait) = (self.service.clone(), self.wait.clone());
+        let reference = self.service.clone();
         let mut spec = self.changed(old)?;
         let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
         process.configs.retain(|old| configs.iter().all(|new| new.target != old.target));
@@ -104,8 +128,7 @@ impl Update {
                  its tasks, `swarm service update --help` shows all options"
             )));
         }
-        write(client, global, &entry, &spec, &wait).await?;
-        Ok(())
+        Ok((entry, spec))
     }
 
     /// The service's spec with the options put in.
@@ -162,17 +185,20 @@ pub(super) async fn write(
     entry: &ServiceEntry,
     spec: &ServiceSpec,
     wait: &WaitOptions,
-) -> Result<(), Failure> {
+    guard: &Guard,
+) -> Result<Written, Failure> {
     let id = entry.service.id.to_string();
-    let version = entry.service.meta.version.to_string();
+    let (version, guard) = (entry.service.meta.version.to_string(), guard.text());
     let target = format!("{}/update", path(&id));
-    let written: Written = client.post(&target, &[("version", &version)], spec).await?;
+    let query = guard::query(guard.as_deref(), &[("version", &version)]);
+    let written: Written = client.post(&target, &query, spec).await?;
     output::line(spec.name.as_str())?;
     if wait.detach {
         written.warnings.iter().for_each(|warning| output::warning(warning));
-        return Ok(());
+        return Ok(written);
     }
-    wait_for_update(client, global, &id, wait, Expect::update(written.version)).await
+    wait_for_update(client, global, &id, wait, Expect::update(written.version)).await?;
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -202,7 +228,7 @@ mod tests {
         else {
             unreachable!("the line says service update")
         };
-        update.changed(&old())
+        update.options.changed(&old())
     }
 
     fn process(spec: &ServiceSpec) -> &swarm_model::runtime::ProcessSpec {
@@ -305,7 +331,7 @@ mod tests {
             else {
                 unreachable!("the line says service update")
             };
-            update.changed(old)
+            update.options.changed(old)
         };
         let first = probed(&["--health-tcp", "80", "--drain-delay", "2s"], &old()).expect("valid");
         let faster = probed(&["--health-interval", "1s"], &first).expect("is valid");

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod budgets;
 mod choosing;
+mod forecasting;
 mod global;
 mod lost;
 mod moving;

@@ -23,7 +23,7 @@ use crate::{Scope, reconcile};
 
 /// A shape of service.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     memory: u64,
     cpu: u64,
     zone: Option<bool>,
@@ -34,7 +34,7 @@ struct Shape {
     program: &'static str,
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let condition = prop_oneof![
         3 => Just(RestartCondition::Any),
         1 => Just(RestartCondition::OnFailure),
@@ -60,7 +60,12 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 impl Shape {
-    fn template(self) -> TaskTemplate {
+    /// The same with a program that runs.
+    pub(super) fn that_runs(self) -> Self {
+        Self { program: "ok", ..self }
+    }
+
+    pub(super) fn template(self) -> TaskTemplate {
         let mut template = template(self.program);
         template.resources.reservations.memory.0 = self.memory;
         template.resources.reservations.cpu.0 = self.cpu;

@@ -314,5 +314,6 @@ pub fn command(op: Op) -> Command {
         at: Timestamp::from_millis(1_769_860_800_123),
         actor: Actor { node: NODE, uid: Some(0) },
         op,
+        if_revision: None,
     }
 }

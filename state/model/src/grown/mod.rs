@@ -38,7 +38,9 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 19] = [
+const GREW: [(&str, &str, Absent); 22] = [
+    ("Command", "if_revision", Absent::Nothing),
+    ("Forward", "if_revision", Absent::Nothing),
     ("NewTask", "voluntary", Absent::Nothing),
     ("Op", "steered", Absent::Nothing),
     ("ProcessSpec", "Namespaces", Absent::Nothing),
@@ -51,6 +53,7 @@ const GREW: [(&str, &str, Absent); 19] = [
     ("ServiceSpec", "RollbackConfig", POLICY),
     ("ServiceSpec", "MinAvailable", Absent::Nothing),
     ("Stored", "histories", Absent::Nothing),
+    ("Stored", "intent", Absent::Number(0)),
     ("StoredTask", "eviction", Absent::Nothing),
     ("StoredTask", "update", Absent::Nothing),
     ("StoredTask", "ran_at", Absent::Nothing),
@@ -61,7 +64,7 @@ const GREW: [(&str, &str, Absent); 19] = [
 ];
 
 /// The variants of enums that the former format did not have.
-const JOINED: [(&str, &str); 7] = [
+const JOINED: [(&str, &str); 8] = [
     ("Change", "Preempt"),
     ("Change", "Yield"),
     ("Change", "Update"),
@@ -69,6 +72,7 @@ const JOINED: [(&str, &str); 7] = [
     ("Op", "PauseUpdate"),
     ("Rejection", "NoSuchVersion"),
     ("Rejection", "NoUpdate"),
+    ("Rejection", "RevisionConflict"),
 ];
 
 /// A value as the former format had it. Read: as one of today, what is new has its default. Written:
