@@ -126,6 +126,7 @@ pub(crate) enum Command {
     Service(commands::service::Service),
     #[command(subcommand)]
     Plan(commands::plan::Plan),
+    Rebalance(commands::rebalance::Rebalance),
     #[command(subcommand)]
     Config(commands::config::Config),
     Exec(commands::exec::Exec),

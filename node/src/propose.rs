@@ -240,6 +240,7 @@ fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
         | Op::RemoveService { .. }
         | Op::RollbackService { .. }
         | Op::PauseUpdate { .. }
+        | Op::Evict { .. }
         | Op::CreateConfig { .. }
         | Op::UpdateConfig { .. }
         | Op::RemoveConfig { .. } => true,

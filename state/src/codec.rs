@@ -232,7 +232,9 @@ mod tests {
 
     /// The samples of ops that format 1 knew: those that came later stand behind them.
     fn ops_of_format_1() -> Vec<Op> {
-        let is_new = |op: &Op| matches!(op, Op::RollbackService { .. } | Op::PauseUpdate { .. });
+        let is_new = |op: &Op| {
+            matches!(op, Op::RollbackService { .. } | Op::PauseUpdate { .. } | Op::Evict { .. })
+        };
         sample::ops().into_iter().filter(|op| !is_new(op)).collect()
     }
 

@@ -100,6 +100,8 @@ async fn the_page_on_plans_shows_what_happens() -> Result<()> {
         "insufficient licence, needs 1",
         "exit 1: not all of it fits",
         "node update --if-revision ",
+        "4 of its tasks on the one, 0 on the other",
+        "2 are on their way",
     ] {
         ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
     }

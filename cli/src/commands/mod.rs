@@ -19,6 +19,7 @@ pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod node_options;
 pub(crate) mod plan;
+pub(crate) mod rebalance;
 pub(crate) mod recover;
 pub(crate) mod service;
 pub(crate) mod status;
@@ -85,6 +86,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Node(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Service(command) => Box::pin(command.run(global)).await,
         Command::Plan(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Rebalance(command) => command.run(&global.client()?).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Events(command) => command.run(&global.client()?).await,

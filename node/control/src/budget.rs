@@ -80,7 +80,9 @@ pub fn held_back(view: &View, task: &Task, now: Timestamp) -> Option<String> {
         Stance::Outdated => {
             update::is_rolling(service) && update::order(service) == Some(Order::StopFirst)
         }
-        Stance::Good | Stance::Forbidden | Stance::Lost | Stance::Held => false,
+        Stance::Good | Stance::Forbidden | Stance::Evicted { .. } | Stance::Lost | Stance::Held => {
+            false
+        }
     };
     if !goes || allows(facts, service, task, &|_| false) {
         return None;

@@ -2,11 +2,14 @@
 //!
 //! Says what is true of one task; what follows from it is the orchestrator's.
 
+use swarm_model::id::NodeId;
 use swarm_model::node::{Availability, Node};
 use swarm_model::restart::Reschedule;
 use swarm_model::service::Service;
-use swarm_model::task::{Slot, Task};
+use swarm_model::task::{Eviction, REBALANCED_WITHIN, Slot, Task};
+use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
+use swarm_model::update::UpdateState;
 
 use crate::facts::{Facts, Host, is_current};
 
@@ -25,6 +28,12 @@ pub(crate) enum Stance {
     /// Its node does not meet the constraints any more. It serves until its replacement runs, but
     /// ends at once when there is no place for one: a constraint is a rule.
     Forbidden,
+    /// Somebody asked for it to move there; it serves until its replacement runs, and stays when that
+    /// does not fit.
+    Evicted {
+        /// Where to.
+        to: NodeId,
+    },
     /// Its node is lost: it is replaced at once.
     Lost,
     /// Its node is silent, but the slot belongs to that node.
@@ -49,12 +58,27 @@ pub(crate) fn stance(facts: Facts<'_>, service: &Service, task: &Task) -> Stance
             if !meets_constraints(service, node) {
                 Stance::Forbidden
             } else if is_current(task, service) {
-                Stance::Good
+                evicted(facts, service, task).map_or(Stance::Good, |to| Stance::Evicted { to })
             } else {
                 Stance::Outdated
             }
         }
     }
+}
+
+/// Where `task` was asked to move, if it runs and that still holds: what an update is about moves by that,
+/// and what could not move for long stays.
+fn evicted(facts: Facts<'_>, service: &Service, task: &Task) -> Option<NodeId> {
+    let (at, to) = match task.eviction? {
+        Eviction::Rebalanced { at, to } => (at, to),
+        Eviction::Preempted { .. } => return None,
+    };
+    let runs = task.status.state == ObservedState::Running;
+    let updated = service.update.as_ref().is_some_and(UpdateState::is_open);
+    // Another clock may have said when.
+    let away = facts.now.since(at).max(at.since(facts.now));
+    let open = facts.view.nodes.get(&to).is_some_and(|node| node.takes_tasks());
+    (runs && !updated && open && away < REBALANCED_WITHIN).then_some(to)
 }
 
 /// Whether `node` meets all constraints of `service`.

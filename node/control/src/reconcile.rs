@@ -140,6 +140,9 @@ impl<'a> Placing<'a> {
             return;
         }
         let placed = self.scheduler.place(need.service, &need.wish);
+        if placed.is_err() && need.old.is_some_and(|old| old.moves_to().is_some()) {
+            return;
+        }
         let now = self.scheduler.now();
         let task = seed.into_task(need, placed.as_ref(), now, ids);
         if let Some(until) = task.not_before {
@@ -169,6 +172,7 @@ impl<'a> Placing<'a> {
             Stance::Good
             | Stance::Drained { .. }
             | Stance::Forbidden
+            | Stance::Evicted { .. }
             | Stance::Lost
             | Stance::Held => self.draft.stop(old.task),
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use swarm_model::id::ServiceId;
 use swarm_model::service::{Service, ServiceMode};
-use swarm_model::task::Task;
+use swarm_model::task::{Eviction, REBALANCED_WITHIN, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::view::View;
 
@@ -70,6 +70,13 @@ pub(crate) fn note_wake(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
     }
     if task.is_active() && task.desired == DesiredState::Ready {
         restart::delayed_until(task, facts.now).into_iter().for_each(|at| draft.wake(at));
+    }
+    if task.is_active()
+        && let Some(Eviction::Rebalanced { at, .. }) = task.eviction
+    {
+        let lapses = at.after(REBALANCED_WITHIN);
+        let ahead = lapses > facts.now && at.since(facts.now) < REBALANCED_WITHIN;
+        ahead.then_some(lapses).into_iter().for_each(|at| draft.wake(at));
     }
     let due_at = match facts.host(task.node) {
         Host::Unplaced | Host::Gone => None,

@@ -68,7 +68,10 @@ fn validate(spec: &ConfigSpec) -> Result<(), ApiError> {
 
 /// Stores a config.
 #[utoipa::path(post, path = "/v1/configs/create", tag = "configs", request_body = ConfigSpec,
-    params(("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+    params((
+        "if-revision" = Option<u64>, Query,
+        description = "refuse when specs, nodes or configs changed since"
+    )),
     responses((status = 201, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(

@@ -23,6 +23,7 @@ mod logs;
 mod nodes;
 mod openapi;
 mod plan;
+mod rebalance;
 mod recovery;
 mod request;
 mod resolve;

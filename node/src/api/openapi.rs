@@ -9,8 +9,8 @@ use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, plan, recovery, services, tasks, tokens,
-    updates,
+    cluster, configs, events, exec, explain, info, logs, nodes, plan, rebalance, recovery,
+    services, tasks, tokens, updates,
 };
 
 #[derive(Debug, OpenApi)]
@@ -47,6 +47,7 @@ use super::{
         updates::diff,
         explain::explain,
         plan::plan,
+        rebalance::rebalance,
         logs::of_service,
         logs::of_task,
         exec::exec,

@@ -34,7 +34,7 @@ const CHANGES_MAX: usize = 100;
 /// How long a plan may take to make; what is known by then is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one waits for those that are being made.
-const TURN: Duration = Duration::from_secs(8);
+pub(super) const TURN: Duration = Duration::from_secs(8);
 
 /// A copy of the state to try changes on.
 struct Trial {

@@ -161,6 +161,12 @@ impl Params {
         self.parse(key, "a version number", |text| text.parse().ok().map(Version))
     }
 
+    /// A number within `range`.
+    pub(super) fn count(&self, key: &str, range: std::ops::RangeInclusive<usize>) -> Parsed<usize> {
+        let form = format!("a number from {} to {}", range.start(), range.end());
+        self.parse(key, &form, |text| text.parse().ok().filter(|count| range.contains(count)))
+    }
+
     /// A point in time: RFC 3339, or Unix seconds.
     pub(super) fn time(&self, key: &str) -> Parsed<Timestamp> {
         self.parse(key, "a time like 2026-01-31T12:00:00Z, or Unix seconds", read_time)

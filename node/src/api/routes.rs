@@ -7,8 +7,8 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, openapi, plan, recovery, services, tasks,
-    tokens, updates,
+    cluster, configs, events, exec, explain, info, logs, nodes, openapi, plan, rebalance, recovery,
+    services, tasks, tokens, updates,
 };
 
 /// One route.
@@ -55,6 +55,7 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/services/{ref}/explain", get(explain::explain)),
         route("get", "/v1/services/{ref}/logs", get(logs::of_service)),
         route("post", "/v1/plan", post(plan::plan)),
+        route("post", "/v1/rebalance", post(rebalance::rebalance)),
         route("get", "/v1/tasks", get(tasks::list)),
         route("get", "/v1/tasks/{ref}", get(tasks::inspect)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),

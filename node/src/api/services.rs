@@ -131,7 +131,10 @@ fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
 
 /// Declares a service. Answers when that is committed; its tasks follow.
 #[utoipa::path(post, path = "/v1/services/create", tag = "services", request_body = ServiceSpec,
-    params(("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+    params((
+        "if-revision" = Option<u64>, Query,
+        description = "refuse when specs, nodes or configs changed since"
+    )),
     responses((status = 201, description = "declared", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(

@@ -52,7 +52,14 @@ pub(super) fn end(task: &Task) -> String {
 
 /// For whom a task had to go, in words; empty when it had not.
 fn made_room(view: &View, task: &Task) -> String {
-    let Some(Eviction::Preempted { by }) = task.eviction else { return String::new() };
+    let by = match task.eviction {
+        Some(Eviction::Preempted { by }) => by,
+        Some(Eviction::Rebalanced { to, .. }) if task.is_active() => {
+            let to = view.nodes.get(&to).map_or("", |node| node.description.hostname.as_str());
+            return format!("is to move to {to}");
+        }
+        Some(Eviction::Rebalanced { .. }) | None => return String::new(),
+    };
     let by = view.tasks.get(&by).map_or_else(|| by.to_string(), |other| name(view, other));
     format!("made room for {by}, which is more important")
 }

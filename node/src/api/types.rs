@@ -18,7 +18,8 @@ use swarm_model::service::Service;
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
 
-pub use plan::{PlanRequest, Planned};
+pub use plan::{PlanRequest, Planned, Rebalanced};
+pub use swarm_control::Move;
 pub use swarm_control::forecast::{Forecast, Place, ServiceForecast, Step, StepKind};
 pub use updates::{Difference, HistoryEntry, SpecDiff, UpdateStatus};
 

@@ -10,6 +10,7 @@ mod logs;
 mod nodes;
 mod plan;
 mod quorum;
+mod rebalance;
 mod services;
 mod updates;
 mod writes;

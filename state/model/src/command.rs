@@ -53,6 +53,20 @@ pub struct StatusReport {
     pub status: TaskStatus,
 }
 
+/// The most moves in one command.
+pub const RELOCATIONS_MAX: usize = 100;
+
+/// A running task that is to be replaced by one on another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relocation {
+    /// The task.
+    pub task: TaskId,
+    /// Its version when this was decided.
+    pub version: Version,
+    /// Where to.
+    pub to: NodeId,
+}
+
 /// A node that is to become a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewNode {
@@ -220,5 +234,11 @@ pub enum Op {
         id: ServiceId,
         /// Whether it stops.
         paused: bool,
+    },
+    /// Has running tasks replaced elsewhere, each new one first. Those that are not as they were when
+    /// it was decided are left alone.
+    Evict {
+        /// At most [`RELOCATIONS_MAX`].
+        moves: Vec<Relocation>,
     },
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +172,19 @@ pub enum Eviction {
         #[serde(rename = "By")]
         by: TaskId,
     },
+    /// Because somebody asked for tasks to be spread anew. Lapses after [`REBALANCED_WITHIN`].
+    Rebalanced {
+        /// When.
+        #[serde(rename = "At")]
+        at: Timestamp,
+        /// Where its replacement goes, if that still fits; otherwise it stays.
+        #[serde(rename = "To")]
+        to: NodeId,
+    },
 }
+
+/// A task that was not moved within this time after it was asked to stays where it is.
+pub const REBALANCED_WITHIN: Duration = Duration::from_secs(600);
 
 /// One run of a program, on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,7 +231,15 @@ impl Task {
     pub fn makes_room_for(&self) -> Option<TaskId> {
         match self.eviction {
             Some(Eviction::Preempted { by }) if self.holds_node() => Some(by),
-            Some(Eviction::Preempted { .. }) | None => None,
+            Some(Eviction::Preempted { .. } | Eviction::Rebalanced { .. }) | None => None,
+        }
+    }
+
+    /// Whether it had to go for a more important one.
+    pub fn is_preempted(&self) -> bool {
+        match self.eviction {
+            Some(Eviction::Preempted { .. }) => true,
+            Some(Eviction::Rebalanced { .. }) | None => false,
         }
     }
 

@@ -166,7 +166,7 @@ impl Change<'_> {
         Some(())
     }
 
-    fn task_at(&self, id: TaskId, version: Version) -> Option<Task> {
+    pub(super) fn task_at(&self, id: TaskId, version: Version) -> Option<Task> {
         let task = self.view.tasks.get(&id)?;
         (task.meta.version == version || planted(Mistake::IgnoreVersion)).then(|| Task::clone(task))
     }

@@ -58,7 +58,10 @@ impl Change<'_> {
             Op::ApplyPlan { changes, .. } => {
                 changes.iter().any(|change| self.stops_an_update(change))
             }
-            Op::RotateToken { .. } | Op::CreateToken { .. } | Op::ReportStatus { .. } => false,
+            Op::RotateToken { .. }
+            | Op::CreateToken { .. }
+            | Op::ReportStatus { .. }
+            | Op::Evict { .. } => false,
         }
     }
 

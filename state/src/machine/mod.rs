@@ -133,6 +133,7 @@ impl Change<'_> {
             }
             Op::RollbackService { id, version, to } => self.rollback_service(*id, *version, *to),
             Op::PauseUpdate { id, paused } => self.pause_update(*id, *paused),
+            Op::Evict { moves } => self.evict(moves),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What agents saw of their tasks. Observed states only move forward.
 
-use swarm_model::command::{REPORTS_MAX, StatusReport};
+use swarm_model::command::{RELOCATIONS_MAX, REPORTS_MAX, Relocation, StatusReport};
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::NodeId;
-use swarm_model::outcome::{Kind, Outcome, Rejection};
+use swarm_model::outcome::{Done, Kind, Outcome, Rejection};
 use swarm_model::service::SpecError;
 use swarm_model::task::{Eviction, Slot, Task};
 use swarm_model::task_state::ObservedState;
@@ -39,6 +39,40 @@ impl Change<'_> {
         DONE
     }
 
+    /// Asks running tasks to be replaced elsewhere.
+    pub(super) fn evict(&mut self, moves: &[Relocation]) -> Outcome {
+        if moves.len() > RELOCATIONS_MAX {
+            let reason = format!("{} are more than the {RELOCATIONS_MAX} at once", moves.len());
+            let error = SpecError::new("Moves", reason);
+            return Err(Rejection::Invalid { kind: Kind::Task, error });
+        }
+        let (mut applied, mut refused) = (0, 0);
+        for relocation in moves {
+            match self.relocate(*relocation) {
+                Some(()) => applied += 1,
+                None => refused += 1,
+            }
+        }
+        Ok(Done::Plan { applied, refused })
+    }
+
+    fn relocate(&mut self, Relocation { task, version, to }: Relocation) -> Option<()> {
+        let mut task = self.task_at(task, version)?;
+        let runs = task.is_active() && task.status.state == ObservedState::Running;
+        let replicated = match task.slot {
+            Slot::Replica(_) => true,
+            Slot::Node(_) => false,
+        };
+        let leads_on = task.node.is_some_and(|node| node != to);
+        let known = self.view.nodes.contains_key(&to);
+        if !(runs && replicated && leads_on && known) {
+            return None;
+        }
+        task.eviction = Some(Eviction::Rebalanced { at: self.now, to });
+        self.put_task(task, Action::Update);
+        Some(())
+    }
+
     /// Stores a task that changed and says so.
     pub(super) fn put_task(&mut self, mut task: Task, action: Action) {
         match action {
@@ -58,6 +92,7 @@ impl Change<'_> {
             ("node", task.node.map(|node| node.to_string()).unwrap_or_default()),
             ("error", task.status.error.clone()),
             ("preempted_by", task.eviction.map(preempted_by).unwrap_or_default()),
+            ("moves_to", task.eviction.map(moves_to).unwrap_or_default()),
         ];
         self.emit(subject, action, &name, &attributes);
     }
@@ -75,5 +110,13 @@ impl Change<'_> {
 fn preempted_by(eviction: Eviction) -> String {
     match eviction {
         Eviction::Preempted { by } => by.to_string(),
+        Eviction::Rebalanced { .. } => String::new(),
+    }
+}
+
+fn moves_to(eviction: Eviction) -> String {
+    match eviction {
+        Eviction::Preempted { .. } => String::new(),
+        Eviction::Rebalanced { to, .. } => to.to_string(),
     }
 }

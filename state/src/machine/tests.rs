@@ -19,6 +19,7 @@ use swarm_model::update::UpdateStep;
 
 use super::*;
 
+mod evict;
 mod guard;
 mod updates;
 

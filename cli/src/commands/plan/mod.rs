@@ -3,6 +3,7 @@
 //! Takes the options of the commands that it stands for, and changes nothing.
 
 mod apply;
+pub(crate) mod places;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -161,5 +162,54 @@ impl PlanOptions {
             }
         }
         if forecast.is_well() { Ok(()) } else { Err(Failure::failed(show::verdict(&forecast))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::Cli;
+
+    #[test]
+    fn a_plan_takes_the_options_of_its_command_but_does_not_wait() {
+        for (line, fits) in [
+            ("service create --name web --priority 60 --env A=1 --runtime process -- x -d", true),
+            ("service create --runtime process --format json --stale -- x", true),
+            ("service update --update-parallelism 4 --args '-x' web", true),
+            ("service scale web=3 api=2", true),
+            ("service rollback --to 7 web", true),
+            ("service rm web api", true),
+            ("node update --availability drain --deadline 5m self", true),
+            ("service create --detach --runtime process -- x", false),
+            ("service update --timeout 5s web", false),
+            ("service scale web=3 --if-revision 4", false),
+            ("service pause web", false),
+            ("node rm self", false),
+        ] {
+            let given = Cli::try_parse_from(format!("swarm plan {line}").split(' '));
+            assert_eq!(given.is_ok(), fits, "{line}: {:?}", given.err());
+        }
+    }
+
+    #[test]
+    fn every_change_of_specs_takes_the_guard() {
+        for line in [
+            "service create --runtime process --if-revision 7 -- x",
+            "service update --if-revision 7 web",
+            "service scale --if-revision 7 web=1",
+            "service rollback --if-revision 7 web",
+            "service rm --if-revision 7 web",
+            "node update --if-revision 7 self",
+            "node rm --if-revision 7 n1",
+            "config create --if-revision 7 c -",
+            "config update --if-revision 7 c -",
+            "config rm --if-revision 7 c",
+        ] {
+            let given = Cli::try_parse_from(format!("swarm {line}").split(' '));
+            assert!(given.is_ok(), "{line}: {:?}", given.err());
+            let wrong = line.replace('7', "soon");
+            assert!(Cli::try_parse_from(format!("swarm {wrong}").split(' ')).is_err(), "{wrong}");
+        }
     }
 }

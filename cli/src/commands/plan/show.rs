@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use swarm_node::api::types::{Forecast, Place, ServiceForecast, Step, StepKind};
 
+use super::places::Places;
 use crate::output::table;
 use crate::parse::duration;
 
@@ -47,7 +48,9 @@ pub(super) fn text(forecast: &Forecast, apply: &str) -> String {
     if forecast.steps.is_empty() {
         parts.push("No task would be touched.".to_owned());
     } else {
-        let rows: Vec<_> = forecast.steps.iter().map(row).collect();
+        let both = forecast.steps.iter().flat_map(|step| [&step.from, &step.to]);
+        let places = Places::new(both.flatten());
+        let rows: Vec<_> = forecast.steps.iter().map(|step| row(step, &places)).collect();
         let headers = ["AFTER", "BATCH", "CHANGE", "TASK", "FROM", "TO", "REASON"];
         parts.push(table::render(&headers, &rows));
     }
@@ -81,13 +84,9 @@ fn summary(service: &ServiceForecast, forecast: &Forecast) -> String {
     line
 }
 
-fn row(step: &Step) -> Vec<String> {
-    let place = |place: &Option<Place>| {
-        place.as_ref().map_or_else(String::new, |place| match place.hostname.as_str() {
-            "" => place.id.short(),
-            hostname => hostname.to_owned(),
-        })
-    };
+fn row(step: &Step, places: &Places<'_>) -> Vec<String> {
+    let place =
+        |place: &Option<Place>| place.as_ref().map_or_else(String::new, |place| places.name(place));
     let batch = if step.batch == 0 { String::new() } else { step.batch.to_string() };
     vec![
         after(step.after_ms),

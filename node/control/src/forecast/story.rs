@@ -160,8 +160,10 @@ impl<'a> Teller<'a> {
                 before = Some(&course.task);
             }
             let Some(ended) = course.ended.filter(|_| course.task.node.is_some()) else { continue };
-            let eviction = course.task.eviction;
-            let preempted = eviction.map(|Eviction::Preempted { by }| self.name_of(by));
+            let preempted = match course.task.eviction {
+                Some(Eviction::Preempted { by }) => Some(self.name_of(by)),
+                Some(Eviction::Rebalanced { .. }) | None => None,
+            };
             let followed = courses[at + 1..].iter().any(|next| is_placed(&next));
             if let Some(by) = preempted {
                 let reason = format!("makes room for {by}");

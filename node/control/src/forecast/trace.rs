@@ -78,6 +78,7 @@ impl Trace {
             | Op::UpdateConfig { .. }
             | Op::RemoveConfig { .. }
             | Op::ReportStatus { .. }
+            | Op::Evict { .. }
             | Op::ApplyPlan { .. } => {}
         }
     }

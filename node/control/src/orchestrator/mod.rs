@@ -104,6 +104,8 @@ impl<'a> Round<'a, '_> {
         match plan.next {
             Next::Create { seed, voluntary } => {
                 need.wish.avoid = seed.avoid;
+                let moves_to = plan.old.and_then(|old| old.moves_to());
+                need.wish.only = moves_to.or(need.wish.only);
                 need.voluntary = voluntary;
                 need.replaced.extend(tasks.iter().copied().filter(|task| ended_by_itself(task)));
                 self.needs.new.push((seed, need));

@@ -66,7 +66,24 @@ impl Old<'_> {
                     && !update::is_paused(service);
                 may && scheduler.fits_in_place(service, self.task)
             }
-            Stance::Drained { .. } | Stance::Good | Stance::Lost | Stance::Held => false,
+            Stance::Drained { .. }
+            | Stance::Evicted { .. }
+            | Stance::Good
+            | Stance::Lost
+            | Stance::Held => false,
+        }
+    }
+
+    /// Where it was asked to move, if it was: nowhere else will do.
+    pub(crate) fn moves_to(&self) -> Option<NodeId> {
+        match self.stance {
+            Stance::Evicted { to } => Some(to),
+            Stance::Forbidden
+            | Stance::Outdated
+            | Stance::Drained { .. }
+            | Stance::Good
+            | Stance::Lost
+            | Stance::Held => None,
         }
     }
 }

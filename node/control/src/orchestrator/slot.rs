@@ -131,7 +131,10 @@ fn assess_as<'a>(
             Stance::Good => plan.offer(task),
             Stance::Held => held.push(task),
             Stance::Lost => plan.stop.push(task),
-            Stance::Outdated | Stance::Drained { .. } | Stance::Forbidden => {
+            Stance::Outdated
+            | Stance::Drained { .. }
+            | Stance::Forbidden
+            | Stance::Evicted { .. } => {
                 replaced.push(Old { task, stance });
             }
         }
@@ -177,7 +180,7 @@ impl<'a> SlotPlan<'a> {
     fn offer_old(&mut self, old: Old<'a>, facts: Facts<'_>, service: &Service) {
         let expired = match old.stance {
             Stance::Drained { deadline } => deadline.is_some_and(|at| at <= facts.now),
-            Stance::Outdated | Stance::Forbidden => false,
+            Stance::Outdated | Stance::Forbidden | Stance::Evicted { .. } => false,
             Stance::Good | Stance::Lost | Stance::Held => true,
         };
         let taken_over = self.keep.is_some_and(|keep| {
@@ -232,7 +235,9 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
             newest = Some(task);
         }
     }
-    let create = |seed| Next::Create { seed, voluntary: false };
+    // What merely would be better off elsewhere can wait for its turn.
+    let voluntary = old.is_some_and(|old| old.moves_to().is_some());
+    let create = |seed| Next::Create { seed, voluntary };
     let outdated = old.is_some_and(|old| old.stance == Stance::Outdated);
     let Some(last) = newest else {
         let record = RestartRecord { displaced: lost_its_place(tasks, old), ..Default::default() };
@@ -265,7 +270,7 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
 fn lost_its_place(tasks: &[&Task], old: Option<Old<'_>>) -> bool {
     let kept = tasks.iter().filter(|task| task.desired != DesiredState::Remove);
     let last = kept.max_by_key(|task| recency(task));
-    old.is_none() && last.is_some_and(|task| task.eviction.is_some())
+    old.is_none() && last.is_some_and(|task| task.is_preempted())
 }
 
 /// A task that goes on elsewhere in the place of `last`, with what it knows and what is left of
@@ -273,7 +278,7 @@ fn lost_its_place(tasks: &[&Task], old: Option<Old<'_>>) -> bool {
 /// good as any other.
 fn heir(last: &Task) -> Seed {
     let waits = last.desired == DesiredState::Ready;
-    let displaced = last.eviction.is_some() || last.restart.displaced && last.node.is_none();
+    let displaced = last.is_preempted() || last.restart.displaced && last.node.is_none();
     let record = RestartRecord { displaced, ..last.restart };
     Seed { record, not_before: last.not_before.filter(|_| waits), avoid: None }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Fate {
 /// Whether `task` ends so soon that its room is as good as free.
 pub(super) fn ends_soon(task: &Task, fate: &dyn Fn(&Task) -> Fate) -> bool {
     let soon = Duration::from_millis(task.template.stop_grace_ms) <= GRACE_MAX;
-    ends(task, fate) && (soon || task.eviction.is_some())
+    ends(task, fate) && (soon || task.is_preempted())
 }
 
 /// Whether `task` was asked to end, or is by the plan, and did not yet.

@@ -270,8 +270,11 @@ fn usurper(facts: Facts<'_>, task: &Task) -> Option<String> {
         return None;
     }
     let before = facts.view.tasks_in(task.service, task.slot);
-    let before = before.filter(|task| task.eviction.is_some()).max_by_key(|task| recency(task));
-    let Eviction::Preempted { by } = before?.eviction?;
+    let before = before.filter(|task| task.is_preempted()).max_by_key(|task| recency(task));
+    let by = match before?.eviction? {
+        Eviction::Preempted { by } => by,
+        Eviction::Rebalanced { .. } => return None,
+    };
     let by = facts.view.tasks.get(&by)?;
     let service = facts.view.services.get(&by.service)?;
     Some(format!("{}.{}", service.spec.name, by.slot))

@@ -4,6 +4,7 @@
 //! then costs a heap operation. What was picked counts at once for all later picks of the round.
 //! Nodes are looked at when the first task needs one.
 
+mod balance;
 mod class;
 mod coming;
 pub(crate) mod explain;
@@ -23,6 +24,7 @@ use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
 
 use crate::facts::Facts;
+pub(crate) use balance::{Balance, Gain, Pair};
 use class::Class;
 pub(crate) use coming::Fate;
 use node_info::NodeSet;

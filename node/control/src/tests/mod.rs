@@ -11,6 +11,7 @@ mod placing;
 mod preempting;
 mod preferring;
 mod property;
+mod rebalancing;
 mod restarting;
 mod room;
 mod scaling;

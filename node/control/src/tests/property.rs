@@ -60,6 +60,15 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
 }
 
 impl Shape {
+    /// The same without needs that nodes could lack.
+    pub(super) fn light(self) -> Self {
+        Self { memory: 0, cpu: 0, per_node: 0, ..self }
+    }
+
+    pub(super) fn reserves_nothing(self) -> bool {
+        (self.memory, self.cpu, self.per_node) == (0, 0, 0)
+    }
+
     /// The same with a program that runs.
     pub(super) fn that_runs(self) -> Self {
         Self { program: "ok", ..self }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use swarm_control::Move;
 use swarm_model::meta::Version;
 use swarm_model::service::ServiceSpec;
 
@@ -55,4 +56,16 @@ pub enum Planned {
         /// The change.
         update: NodeUpdate,
     },
+}
+
+/// What became of a request to even things out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Rebalanced {
+    /// The tasks that would be better off elsewhere.
+    pub moves: Vec<Move>,
+    /// How many of them are to move.
+    pub applied: u32,
+    /// How many changed in the same moment, and stay.
+    pub refused: u32,
 }

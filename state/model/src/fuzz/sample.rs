@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::assignment::{Assignment, AssignmentMessage, Generation};
 use crate::cluster::{ClusterSpec, LimitedToken};
-use crate::command::{Actor, Command, NewNode, Op, StatusReport};
+use crate::command::{Actor, Command, NewNode, Op, Relocation, StatusReport};
 use crate::config::ConfigSpec;
 use crate::id::{ClusterId, ConfigId, Incarnation, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use crate::meta::{Revision, Term, Version};
@@ -304,6 +304,9 @@ pub fn ops() -> Vec<Op> {
         Op::RemoveConfig { id: CONFIG },
         Op::RollbackService { id: SERVICE, version: Some(Version(9)), to: Some(Version(7)) },
         Op::PauseUpdate { id: SERVICE, paused: true },
+        Op::Evict {
+            moves: vec![Relocation { task: TASK, version: Version(9), to: NodeId::from_raw(6) }],
+        },
     ]
 }
 

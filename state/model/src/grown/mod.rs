@@ -64,10 +64,12 @@ const GREW: [(&str, &str, Absent); 22] = [
 ];
 
 /// The variants of enums that the former format did not have.
-const JOINED: [(&str, &str); 8] = [
+const JOINED: [(&str, &str); 10] = [
     ("Change", "Preempt"),
     ("Change", "Yield"),
     ("Change", "Update"),
+    ("Eviction", "Rebalanced"),
+    ("Op", "Evict"),
     ("Op", "RollbackService"),
     ("Op", "PauseUpdate"),
     ("Rejection", "NoSuchVersion"),
