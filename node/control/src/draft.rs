@@ -30,6 +30,8 @@ pub(crate) struct Draft {
     ending: BTreeSet<TaskId>,
     /// Tasks that this plan gives up.
     orphaned: BTreeSet<TaskId>,
+    /// Tasks that this plan forgets.
+    removed: BTreeSet<TaskId>,
     wake_at: Option<Timestamp>,
     left: BTreeSet<ServiceId>,
 }
@@ -129,7 +131,14 @@ impl Draft {
     /// Forgets `task`.
     pub(crate) fn remove(&mut self, task: &Task) {
         let change = Change::RemoveTask { task: task.id, version: task.meta.version };
-        let _once = self.change_task(task, change);
+        if self.change_task(task, change) {
+            self.removed.insert(task.id);
+        }
+    }
+
+    /// Whether this plan forgets `task`.
+    pub(crate) fn removes(&self, task: TaskId) -> bool {
+        self.removed.contains(&task)
     }
 
     /// Creates a task.

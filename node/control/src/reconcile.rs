@@ -57,8 +57,10 @@ pub fn reconcile(view: &View, scope: &Scope, now: Timestamp, ids: &mut dyn IdSou
     for need in waiting.chain(needs.new.iter().map(|(_, need)| need)) {
         *demand.entry(need.service.id).or_default() += 1;
     }
-    let mut round =
-        Placing { scheduler: Scheduler::new(facts, demand), draft, started: BTreeSet::new() };
+    // What ends for them ends for nobody any more.
+    let gone = view.making_room.iter().map(|(by, _)| *by).filter(|by| draft.removes(*by)).collect();
+    let scheduler = Scheduler::new(facts, demand, gone);
+    let mut round = Placing { scheduler, draft, started: BTreeSet::new() };
     round.place(needs, ids);
     round.draft.into_plan()
 }
@@ -79,13 +81,18 @@ fn importance(service: &Service) -> impl Ord + use<> {
 impl<'a> Placing<'a> {
     /// Places what is needed, by importance; of equals the oldest waiting task first, then those
     /// that were displaced (they would take the room that others make, who then made more), then
-    /// new tasks; reasons come last.
+    /// new tasks; reasons come last. Who follows a task for which room is made comes before those
+    /// that were displaced, for the same reason.
     fn place(&mut self, needs: Needs<'a>, ids: &mut dyn IdSource) {
-        let Needs { mut waiting, mut new } = needs;
+        let Needs { mut waiting, new } = needs;
         waiting.sort_by_key(|(task, need)| {
             (importance(need.service), task.restart.displaced, task.meta.created_at, task.id)
         });
-        new.sort_by_key(|(_, need)| (need.voluntary, importance(need.service)));
+        let mut new: Vec<_> =
+            new.into_iter().map(|(seed, need)| (self.forerunner(&need), seed, need)).collect();
+        new.sort_by_key(|(before, _, need)| {
+            (need.voluntary, importance(need.service), before.is_none())
+        });
         let (mut waiting, mut new) = (waiting.into_iter().peekable(), new.into_iter().peekable());
         let mut unplaced = Vec::new();
         loop {
@@ -93,8 +100,10 @@ impl<'a> Placing<'a> {
                 (None, None) => break,
                 (Some(_), None) => true,
                 (None, Some(_)) => false,
-                (Some((_, waits)), Some((_, comes))) => {
-                    comes.voluntary || importance(waits.service) <= importance(comes.service)
+                (Some((task, waits)), Some((before, _, comes))) => {
+                    let last = task.restart.displaced && before.is_some();
+                    let order = importance(waits.service).cmp(&importance(comes.service));
+                    comes.voluntary || order.is_lt() || order.is_eq() && !last
                 }
             };
             if first {
@@ -103,8 +112,8 @@ impl<'a> Placing<'a> {
                     unplaced.push((task, need));
                 }
             } else {
-                let Some((seed, need)) = new.next() else { break };
-                self.place_new(seed, &need, ids);
+                let Some((before, seed, need)) = new.next() else { break };
+                self.place_new(before, seed, &need, ids);
             }
         }
         for (task, need) in unplaced {
@@ -131,7 +140,26 @@ impl<'a> Placing<'a> {
         }
     }
 
-    fn place_new(&mut self, seed: Seed, need: &Need<'a>, ids: &mut dyn IdSource) {
+    /// The task that waited in the slot of `need`, for which room is made, and that the plan forgets.
+    fn forerunner(&self, need: &Need<'a>) -> Option<&'a Task> {
+        let view = self.scheduler.facts().view;
+        if view.making_room.is_empty() {
+            return None;
+        }
+        let mut tasks = view.tasks_in(need.service.id, need.slot).map(AsRef::as_ref);
+        tasks.find(|task: &&Task| {
+            self.draft.removes(task.id) && view.makers_of_room(task.id).next().is_some()
+        })
+    }
+
+    /// Makes the task of `need`, placed if there is room; `before` is its [`Self::forerunner`].
+    fn place_new(
+        &mut self,
+        before: Option<&Task>,
+        seed: Seed,
+        need: &Need<'a>,
+        ids: &mut dyn IdSource,
+    ) {
         if need.voluntary && !need.seated && self.started.contains(&need.service.id) {
             return;
         }
@@ -154,8 +182,11 @@ impl<'a> Placing<'a> {
         }
         if placed.is_ok() {
             self.started.insert(need.service.id);
-        } else {
-            self.yield_place(need);
+        } else if !self.yield_place(need)
+            && let Some(before) = before
+        {
+            let draft = &self.draft;
+            self.scheduler.pass_on(before, need.service, &|task| draft.fate(task));
         }
     }
 

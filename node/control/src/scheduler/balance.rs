@@ -3,7 +3,7 @@
 //!
 //! Chooses nodes, not tasks. A gain of less than two is none: to move would only turn it round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::placement::{Affinity, AffinityTarget, Preference};
@@ -61,7 +61,7 @@ pub(crate) struct Balance<'a> {
 
 impl<'a> Balance<'a> {
     pub(crate) fn new(facts: Facts<'a>) -> Self {
-        let nodes = NodeSet::new(facts.view);
+        let nodes = NodeSet::new(facts.view, &BTreeSet::new());
         Self { facts, nodes, classes: BTreeMap::new(), leaving: BTreeMap::new() }
     }
 

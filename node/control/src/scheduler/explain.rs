@@ -2,6 +2,7 @@
 //!
 //! Runs the same filters and the same ranking as placing does.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -115,7 +116,7 @@ pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explan
     let former = std::collections::BTreeMap::new();
     let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
     let service = view.services.get(&service)?;
-    let mut nodes = NodeSet::new(view);
+    let mut nodes = NodeSet::new(view, &BTreeSet::new());
     let class = Class::new(facts, &mut nodes, service, usize::MAX);
     let packs = service.template.placement.preferences.contains(&Preference::Binpack);
     let counts = |at: usize| {

@@ -14,10 +14,10 @@ mod preempt;
 mod taste;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::meta::Version;
 use swarm_model::service::Service;
 use swarm_model::task::Task;
@@ -60,14 +60,20 @@ pub(crate) struct Scheduler<'a> {
     classes: BTreeMap<ClassKey, Class<'a>>,
     /// How many tasks of each service the round is about.
     demand: BTreeMap<ServiceId, usize>,
+    /// Tasks that wait and that the plan forgets.
+    gone: BTreeSet<TaskId>,
     preemption: Preemption,
 }
 
 impl<'a> Scheduler<'a> {
-    /// A scheduler for the nodes of the view.
-    pub(crate) fn new(facts: Facts<'a>, demand: BTreeMap<ServiceId, usize>) -> Self {
+    /// A scheduler for the nodes of the view, when the plan forgets those that are `gone`.
+    pub(crate) fn new(
+        facts: Facts<'a>,
+        demand: BTreeMap<ServiceId, usize>,
+        gone: BTreeSet<TaskId>,
+    ) -> Self {
         let preemption = Preemption::new(demand.len());
-        Self { facts, nodes: None, classes: BTreeMap::new(), demand, preemption }
+        Self { facts, nodes: None, classes: BTreeMap::new(), demand, gone, preemption }
     }
 
     /// What the round decides on.
@@ -145,9 +151,22 @@ impl<'a> Scheduler<'a> {
         fate: &dyn Fn(&Task) -> Fate,
     ) -> Room<'a> {
         let facts = self.facts;
-        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
+        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view, &self.gone));
         let Some(class) = self.classes.get_mut(&key(service)) else { return Room::None };
         self.preemption.make_room(facts, nodes, class, task, wish.only, fate)
+    }
+
+    /// Keeps what ends for `before`, which the plan forgets, for the task of `service` that follows it
+    /// and found no place, unless somebody had it first.
+    pub(crate) fn pass_on(
+        &mut self,
+        before: &Task,
+        service: &'a Service,
+        fate: &dyn Fn(&Task) -> Fate,
+    ) {
+        let Some(nodes) = &mut self.nodes else { return };
+        let Some(class) = self.classes.get(&key(service)) else { return };
+        preempt::pass_on(self.facts, nodes, class, before, fate);
     }
 
     /// Why `task`, which found no place, waits, all placements of the round considered.
@@ -168,7 +187,7 @@ impl<'a> Scheduler<'a> {
 
     fn class(&mut self, service: &'a Service) -> (&mut NodeSet<'a>, &mut Class<'a>) {
         let facts = self.facts;
-        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view));
+        let nodes = self.nodes.get_or_insert_with(|| NodeSet::new(facts.view, &self.gone));
         let demand = self.demand.get(&service.id).copied().unwrap_or(1);
         if !self.classes.contains_key(&key(service)) {
             let mut class = Class::new(facts, nodes, service, demand);

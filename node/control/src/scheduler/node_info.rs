@@ -4,7 +4,7 @@
 //! and room that is kept for one task is nobody else's. Lives for one round.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::node::Node;
@@ -98,8 +98,8 @@ pub(crate) struct NodeSet<'a> {
 }
 
 impl<'a> NodeSet<'a> {
-    /// All nodes of `view` with what its tasks take.
-    pub(crate) fn new(view: &'a View) -> Self {
+    /// All nodes of `view` with what its tasks take. For those that are `gone` nothing is kept.
+    pub(crate) fn new(view: &'a View, gone: &BTreeSet<TaskId>) -> Self {
         let mut usages = view.usage.iter().peekable();
         let info = |(id, node): (&NodeId, &'a std::sync::Arc<Node>)| {
             // Both are in the order of ids.
@@ -126,13 +126,13 @@ impl<'a> NodeSet<'a> {
             verdicts: Vec::new(),
             values: Vec::new(),
         };
-        nodes.find_holds(view);
+        nodes.find_holds(view, gone);
         nodes
     }
 
     /// Keeps the room that is being made for tasks that still wait, on nodes that take them: what ends
     /// on one that fell silent or was closed meanwhile is of no use to anybody.
-    fn find_holds(&mut self, view: &View) {
+    fn find_holds(&mut self, view: &View, gone: &BTreeSet<TaskId>) {
         let mut pairs = view.making_room.iter().peekable();
         while let Some((by, first)) = pairs.next() {
             let mut on: BTreeMap<usize, usize> = BTreeMap::new();
@@ -146,9 +146,8 @@ impl<'a> NodeSet<'a> {
             while let Some((_, next)) = pairs.next_if(|(other, _)| other == by) {
                 note(next);
             }
-            let Some(waiting) = view.tasks.get(by).filter(|_| view.waiting.contains(by)) else {
-                continue;
-            };
+            let waits = view.waiting.contains(by) && !gone.contains(by);
+            let Some(waiting) = view.tasks.get(by).filter(|_| waits) else { continue };
             // Several, when the first node came back after room was made on a second one.
             if let Some((at, ending)) = on.into_iter().min_by_key(|(_, ending)| *ending) {
                 let comes = match self.kept.get(&at) {

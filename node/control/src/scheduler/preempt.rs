@@ -162,6 +162,25 @@ fn made<'a>(
     if tasks.is_empty() { Room::None } else { Room::Made(tasks) }
 }
 
+/// Keeps for one more task of `class` what ends for `before`, as long as that is enough for it.
+pub(super) fn pass_on<'a>(
+    facts: Facts<'a>,
+    nodes: &mut NodeSet<'a>,
+    class: &Class<'a>,
+    before: &Task,
+    fate: &dyn Fn(&Task) -> Fate,
+) {
+    let asker = Asker { task: Some(before), fate };
+    let makers: Vec<&Arc<Task>> = facts.view.makers_of_room(before.id).collect();
+    let node = makers.first().and_then(|task| task.node);
+    let Some(at) = node.and_then(|node| nodes.position(node)) else { return };
+    let comes = coming(facts, nodes, class, at, asker);
+    let enough = is_nothing(&nodes.lacks(at, reservation(class), &comes));
+    if enough && may_make_room(facts, nodes, class, at, asker) {
+        nodes.hold(at, before, makers.len(), comes);
+    }
+}
+
 /// What a task of `class` reserves.
 fn reservation<'a>(class: &Class<'a>) -> &'a Resources {
     &class.service.template.resources.reservations

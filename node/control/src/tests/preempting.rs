@@ -1,5 +1,6 @@
 //! Tasks of higher priority take the place of others when nothing else fits.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -392,7 +393,36 @@ fn check_needed(before: &View, after: &View, plan: &Plan) {
     }
 }
 
-/// Whoever waited for room that is free now has it.
+/// What is free of `node` for `task` when all that come before it had their turn: they take what
+/// still ends there together with what is free already.
+fn left_of(before: &View, after: &View, node: NodeId, task: &Task) -> Resources {
+    let now = free(after, node);
+    let mut later = now.clone();
+    for task in after.tasks_on(node).filter(|task| task.holds_node() && !task.is_active()) {
+        later.add(&task.template.resources.reservations);
+    }
+    let turn = |task: &Task| {
+        (Reverse(priority(after, task.id)), task.restart.displaced, task.meta.created_at, task.id)
+    };
+    let waits = before.waiting.iter().filter(|id| after.waiting.contains(*id));
+    let first = waits.map(|id| after.tasks[id].as_ref()).filter(|other| {
+        let rules = &other.template.placement.constraints;
+        let allowed = rules.iter().all(|rule| rule.allows(&after.nodes[&node]));
+        let comes = later.covers(&other.template.resources.reservations);
+        turn(other) < turn(task) && !other.restart.displaced && allowed && comes
+    });
+    let claims: Vec<&Resources> = first.map(|task| &task.template.resources.reservations).collect();
+    for claim in claims {
+        later.subtract(claim);
+    }
+    let least = |(kind, count): (&String, &u64)| (kind.clone(), (*count).min(later.generic(kind)));
+    Resources {
+        generic: now.generic.iter().map(least).collect(),
+        ..Resources::new(now.cpu.min(later.cpu), now.memory.min(later.memory))
+    }
+}
+
+/// Whoever waited for room that is free now has it, unless somebody who comes first does.
 fn check_held(before: &View, after: &View) {
     for id in &before.waiting {
         let made = before.tasks.values().filter(|task| {
@@ -412,7 +442,7 @@ fn check_held(before: &View, after: &View) {
             && made.iter().all(|victim| victim.node == Some(node))
         {
             let late = task.node.is_none()
-                && free(after, node).covers(&task.template.resources.reservations);
+                && left_of(before, after, node, task).covers(&task.template.resources.reservations);
             assert!(!late, "{} {} has room on {node}: {:#?}", task.id, task.status.error, made);
         }
     }

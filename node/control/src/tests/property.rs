@@ -305,6 +305,8 @@ impl World {
         let follows = |change: &Change| match change {
             // It has another template since.
             change if of(change).is_some_and(|service| turned.contains(&service)) => true,
+            // What its tasks take changes why others wait.
+            Change::Explain { .. } if !turned.is_empty() => true,
             Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
                 .changes
                 .iter()

@@ -85,6 +85,58 @@ fn room_whose_task_is_replaced_goes_to_its_successor() {
     assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (1, 2));
 }
 
+/// Two nodes, on one of which a task ends for `web`, while `vital` waits for a node as well.
+fn crowd_of_two() -> (Cluster, ServiceId, ServiceId) {
+    let mut cluster = Cluster::new(2);
+    cluster.create(service("low", 10, 2, 4));
+    cluster.settle();
+    let web = cluster.create(service("web", 50, 1, 4));
+    cluster.round();
+    assert_eq!(ended(&cluster.round()).len(), 1);
+    let vital = cluster.create(service("vital", 80, 1, 4));
+    assert_eq!(ended(&cluster.round()), [], "it is made, and waits");
+    (cluster, web, vital)
+}
+
+#[test]
+fn room_whose_task_is_forgotten_is_waited_for_in_the_same_plan() {
+    let (mut cluster, web, vital) = crowd_of_two();
+    cluster.apply(Op::RemoveService { id: web }).expect("it is known");
+    for _ in 0..3 {
+        assert_eq!(ended(&cluster.round()), [], "one ends for nobody any more");
+    }
+    cluster.settle();
+    assert_eq!(cluster.running(vital).len(), 1);
+}
+
+#[test]
+fn room_whose_task_is_replaced_is_waited_for_by_whoever_is_more_important() {
+    let (mut cluster, web, vital) = crowd_of_two();
+    cluster.update(web, |spec| spec.task_template.force_update += 1);
+    assert_eq!(ended(&cluster.round()), [], "the successor has its turn after it");
+    cluster.settle();
+    assert_eq!((cluster.running(web).len(), cluster.running(vital).len()), (1, 1));
+}
+
+#[test]
+fn room_whose_task_is_replaced_goes_to_nobody_of_less_importance() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(service("low", 10, 2, 2));
+    cluster.settle();
+    let web = cluster.create(service("web", 80, 1, 4));
+    cluster.round();
+    let victims = ended(&cluster.round());
+    assert_eq!(victims.len(), 2);
+    let small = cluster.create(service("small", 20, 1, 2));
+    cluster.round();
+    cluster.report(victims[0], ObservedState::Shutdown);
+    cluster.update(web, |spec| spec.task_template.force_update += 1);
+    cluster.round();
+    assert_eq!(cluster.active(small)[0].node, None, "what is free is kept");
+    cluster.settle();
+    assert_eq!((cluster.running(web).len(), cluster.running(small).len()), (1, 0));
+}
+
 #[test]
 fn an_update_of_important_tasks_ends_no_others() {
     for grace_ms in [10_000, 600_000] {
