@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     touched: BTreeSet<TaskId>,
     /// Tasks that this plan asks to end.
     ending: BTreeSet<TaskId>,
+    /// Tasks that this plan ends to make room.
+    preempted: BTreeSet<TaskId>,
     /// Tasks that this plan gives up.
     orphaned: BTreeSet<TaskId>,
     /// Tasks that this plan forgets.
@@ -93,7 +95,13 @@ impl Draft {
         let (task_id, version) = (task.id, task.meta.version);
         if self.change_task(task, Change::Preempt { task: task_id, version, by }) {
             self.ending.insert(task_id);
+            self.preempted.insert(task_id);
         }
+    }
+
+    /// Whether this plan ends `task` to make room.
+    pub(crate) fn preempts(&self, task: TaskId) -> bool {
+        self.preempted.contains(&task)
     }
 
     /// Ends `task`, gracefully, so that its replacement can come.

@@ -156,7 +156,7 @@ impl<'a> Placing<'a> {
     fn place_new(
         &mut self,
         before: Option<&Task>,
-        seed: Seed,
+        mut seed: Seed,
         need: &Need<'a>,
         ids: &mut dyn IdSource,
     ) {
@@ -172,6 +172,12 @@ impl<'a> Placing<'a> {
             return;
         }
         let now = self.scheduler.now();
+        if placed.is_err() {
+            // More important ones had their turn before: what it replaces may have made room for them.
+            let view = self.scheduler.facts().view;
+            let mut tasks = view.tasks_in(need.service.id, need.slot);
+            seed.record.displaced |= tasks.any(|task| self.draft.preempts(task.id));
+        }
         let task = seed.into_task(need, placed.as_ref(), now, ids);
         if let Some(until) = task.not_before {
             self.draft.wake(until);

@@ -85,6 +85,32 @@ fn room_whose_task_is_replaced_goes_to_its_successor() {
     assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (1, 2));
 }
 
+#[test]
+fn what_replaces_a_task_that_the_same_plan_ends_ends_nothing_in_turn() {
+    let mut cluster = Cluster::new(2);
+    let mid = cluster.create(service("mid", 50, 1, 4));
+    cluster.settle();
+    let low = cluster.create(service("low", 10, 1, 4));
+    cluster.settle();
+    let rule = "node.labels.zone==z0".parse().expect("it is a constraint");
+    let mut top = service("top", 90, 1, 4);
+    top.task_template.placement.constraints.push(rule);
+    let zone = |cluster: &mut Cluster, node, zone: &str| {
+        let zone = zone.to_owned();
+        cluster.update_node(node, |spec| drop(spec.labels.insert("zone".to_owned(), zone)));
+    };
+    let there = cluster.running(mid)[0].node.expect("it runs");
+    for node in cluster.nodes.clone() {
+        zone(&mut cluster, node, if node == there { "z0" } else { "z1" });
+    }
+    cluster.create(top);
+    cluster.round();
+    cluster.update(mid, |spec| spec.task_template.force_update += 1);
+    assert_eq!(ended(&cluster.round()).len(), 1, "that of mid");
+    cluster.settle();
+    assert_eq!((cluster.running(mid).len(), cluster.running(low).len()), (0, 1));
+}
+
 /// Two nodes, on one of which a task ends for `web`, while `vital` waits for a node as well.
 fn crowd_of_two() -> (Cluster, ServiceId, ServiceId) {
     let mut cluster = Cluster::new(2);
