@@ -38,7 +38,12 @@ pub(super) async fn run(runs: usize, report: &mut Report) -> Result<()> {
 }
 
 /// Creates through one node and watches there until all run; removes it again.
-async fn once(cluster: &Cluster, number: usize, name: &str, replicas: u32) -> Result<Duration> {
+pub(super) async fn once(
+    cluster: &Cluster,
+    number: usize,
+    name: &str,
+    replicas: u32,
+) -> Result<Duration> {
     let mut client = cluster.client(number);
     let spec = spec::service(name, replicas, &spec::STAYS)?;
     let target = format!("/v1/services/{name}?stale=true");
@@ -58,12 +63,17 @@ async fn once(cluster: &Cluster, number: usize, name: &str, replicas: u32) -> Re
     }
     let elapsed = watch.elapsed();
     client.delete(&format!("/v1/services/{name}")).await?;
+    gone(cluster).await?;
+    Ok(elapsed)
+}
+
+/// Waits until no task of any node is left.
+pub(super) async fn gone(cluster: &Cluster) -> Result<()> {
     wait_until("its processes are gone", PATIENCE, async || {
         let left = cluster.nodes().iter().map(|node| node.task_processes().map(|it| it.len()));
         (left.sum::<Result<usize>>().ok()? == 0).then_some(())
     })
-    .await?;
-    Ok(elapsed)
+    .await
 }
 
 /// Starts as many processes without any of us.

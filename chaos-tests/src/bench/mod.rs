@@ -9,10 +9,12 @@ mod load;
 mod lost;
 mod raw;
 mod report;
+mod rolling;
 mod samples;
 mod scheduler;
 mod size;
 mod start;
+mod view;
 mod writes;
 
 pub use report::{Report, Row};
@@ -21,8 +23,9 @@ pub use samples::Samples;
 use anyhow::{Result, bail};
 
 /// Every benchmark, in the order in which they run.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 12] = [
     "size",
+    "view",
     "scheduler",
     "start",
     "create",
@@ -31,6 +34,7 @@ pub const NAMES: [&str; 10] = [
     "writes-spread",
     "failover",
     "lost",
+    "rolling",
     "idle",
 ];
 
@@ -42,6 +46,7 @@ pub async fn run(name: &str, runs: usize, report: &mut Report) -> Result<()> {
     // Each on the heap: together their futures would be large.
     match name {
         "size" => size::run(report),
+        "view" => view::run(report),
         "scheduler" => scheduler::run(runs, report),
         "start" => Box::pin(start::run(runs, report)).await,
         "create" => Box::pin(create::run(runs, report)).await,
@@ -50,6 +55,7 @@ pub async fn run(name: &str, runs: usize, report: &mut Report) -> Result<()> {
         "writes-spread" => Box::pin(writes::run(writes::Aim::Spread, runs, report)).await,
         "failover" => Box::pin(failover::run(runs, report)).await,
         "lost" => Box::pin(lost::run(runs, report)).await,
+        "rolling" => Box::pin(rolling::run(runs, report)).await,
         "idle" => Box::pin(idle::run(report)).await,
         _ => bail!("no benchmark is called {name}: choose of {}", NAMES.join(", ")),
     }

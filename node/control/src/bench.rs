@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_model::id::{IdSource, NodeId, ServiceId};
+use swarm_model::id::{IdSource, NodeId, ServiceId, TaskId};
 use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::name::ParseNameError;
 use swarm_model::node::{
@@ -17,7 +17,7 @@ use swarm_model::plan::{Change, NewTask, Plan};
 use swarm_model::resources::{ResourceRequirements, Resources};
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{Service, ServiceMode, ServiceSpec};
-use swarm_model::task::{DEFAULT_STOP_GRACE_MS, Task, TaskStatus, TaskTemplate};
+use swarm_model::task::{DEFAULT_STOP_GRACE_MS, Slot, Task, TaskStatus, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 use swarm_model::view::View;
@@ -73,6 +73,31 @@ pub fn placements(
 ) -> Result<Placements, ParseNameError> {
     let size = Size { nodes, tasks, room: 2 * TASKS_MAX, bound: true };
     Ok(World::filled(size, stopwatch)?.1)
+}
+
+/// The view of `tasks` running tasks on `nodes` nodes, in services of 100 replicas: to see what it
+/// takes. No round is decided for it, so nothing else is left in memory.
+///
+/// # Errors
+/// Never in practice: names are made from numbers.
+pub fn view(nodes: u32, tasks: u32) -> Result<View, ParseNameError> {
+    let size = Size { nodes, tasks, room: TASKS_MAX, bound: false };
+    let mut world = World::empty(size)?;
+    let hosts: Vec<NodeId> = world.view.nodes.keys().copied().collect();
+    let mut hosts = hosts.into_iter().cycle();
+    let services: Vec<ServiceId> = world.view.services.keys().copied().collect();
+    for number in 0..tasks {
+        let slot = Slot::Replica(number % REPLICAS + 1);
+        let service = services.get((number / REPLICAS) as usize);
+        let task = service.zip(hosts.next()).and_then(|(service, node)| {
+            let id = TaskId::draw(&mut world.ids);
+            running(&world.view, &in_place(id, *service, slot, node))
+        });
+        if let Some(task) = task {
+            world.view.put_task(task);
+        }
+    }
+    Ok(world.view)
 }
 
 /// The time since any fixed moment.
@@ -149,8 +174,8 @@ struct World {
 }
 
 impl World {
-    /// All tasks placed and running.
-    fn filled(size: Size, stopwatch: Stopwatch<'_>) -> Result<(Self, Placements), ParseNameError> {
+    /// Nodes and services without tasks.
+    fn empty(size: Size) -> Result<Self, ParseNameError> {
         let Size { nodes, tasks, room, bound } = size;
         let view = View { revision: Revision(1), ..View::default() };
         let mut world = Self { view, ids: Counter::default() };
@@ -163,6 +188,12 @@ impl World {
             let id = ServiceId::draw(&mut world.ids);
             world.view.put_service(service(id, number, replicas, bound)?);
         }
+        Ok(world)
+    }
+
+    /// All tasks placed and running.
+    fn filled(size: Size, stopwatch: Stopwatch<'_>) -> Result<(Self, Placements), ParseNameError> {
+        let mut world = Self::empty(size)?;
         let mut result = Placements { placed: 0, rounds: 0, elapsed: Duration::ZERO };
         let mut scope = Scope::everything();
         loop {
@@ -290,6 +321,22 @@ fn service(
         removing: false,
         update: None,
     })
+}
+
+/// A task that has its place.
+fn in_place(id: TaskId, service: ServiceId, slot: Slot, node: NodeId) -> NewTask {
+    NewTask {
+        id,
+        service,
+        template_version: Version(1),
+        slot,
+        node: Some(node),
+        pending: String::new(),
+        desired: DesiredState::Running,
+        not_before: None,
+        restart: swarm_model::restart::RestartRecord::default(),
+        voluntary: false,
+    }
 }
 
 /// The task as it is once its node runs it.
