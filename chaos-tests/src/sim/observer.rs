@@ -90,8 +90,7 @@ impl Observer {
             }
             world.note(&format!("n{number} at {} {:016x}", view.revision, digest(&view)));
         }
-        let seats = world.seats();
-        runs_only_when_well(&view, |task| seats.values().any(|it| it.runtime.was_well(task)))?;
+        runs_only_when_well(&view, |task| world.was_well(task))?;
         self.tasks.see(&view)?;
         self.views.insert(number, view);
         Ok(())

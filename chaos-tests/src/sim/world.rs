@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use swarm_model::id::NodeId;
+use swarm_model::id::{NodeId, TaskId};
 use swarm_node::node::Node;
 use swarm_node::runtime::MockRuntime;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ pub struct World {
 #[derive(Debug, Default)]
 struct Inner {
     seats: BTreeMap<u32, Seat>,
+    /// The runtimes of machines that are gone: what was said of them stays true.
+    buried: Vec<MockRuntime>,
     cuts: BTreeSet<(u32, u32)>,
     replaced: BTreeSet<u32>,
     violation: Option<String>,
@@ -140,7 +142,16 @@ impl World {
 
     /// A machine is gone for ever.
     pub(super) fn bury(&self, number: u32) {
-        self.lock().seats.remove(&number);
+        let mut inner = self.lock();
+        let gone = inner.seats.remove(&number);
+        inner.buried.extend(gone.map(|seat| seat.runtime));
+    }
+
+    /// Whether a program of some machine, also of one that is gone, ever said that it is well.
+    pub fn was_well(&self, task: TaskId) -> bool {
+        let inner = self.lock();
+        let seated = inner.seats.values().map(|seat| &seat.runtime);
+        seated.chain(&inner.buried).any(|runtime| runtime.was_well(task))
     }
 
     /// Notes that a machine's tables are not those it had before.
