@@ -39,15 +39,26 @@ pub(crate) fn of(
         tasks.filter(|task| serves(facts, task) && !ends(task)).map(|task| task.slot).collect();
     let wanted = match service.spec.mode {
         ServiceMode::Replicated { replicas } => usize::try_from(replicas).unwrap_or(usize::MAX),
-        ServiceMode::Global {} => {
-            let nodes = facts.view.nodes.values().filter(|node| {
-                let open = node.spec.availability != Availability::Drain;
-                meets_constraints(service, node) && (open || served.contains(&Slot::Node(node.id)))
-            });
-            nodes.count()
-        }
+        ServiceMode::Global {} => nodes_of(facts, service),
     };
     Some(Budget { least: share.of(wanted), available: served.len() })
+}
+
+/// The nodes that a global service has to do with: open ones, and as long as a drained one still has
+/// to give up its task, all drained ones that had one. Else a share of them would shrink with each
+/// task that ends; and once all drains are through, updates must go by what is left.
+fn nodes_of(facts: Facts<'_>, service: &Service) -> usize {
+    let (mut open, mut drained, mut drains) = (0, 0, false);
+    for node in facts.view.nodes.values().filter(|node| meets_constraints(service, node)) {
+        if node.spec.availability != Availability::Drain {
+            open += 1;
+            continue;
+        }
+        let mut tasks = facts.view.tasks_in(service.id, Slot::Node(node.id)).peekable();
+        drained += usize::from(tasks.peek().is_some());
+        drains |= tasks.any(|task| serves(facts, task));
+    }
+    if drains { open + drained } else { open }
 }
 
 /// Whether `task` may be stopped though nothing is wrong with it, beside those that end already.

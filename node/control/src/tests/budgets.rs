@@ -122,6 +122,53 @@ fn nodes_that_are_drained_at_once_lose_a_global_task_only_within_the_budget() {
 }
 
 #[test]
+fn a_share_of_nodes_does_not_shrink_with_each_of_them_that_is_drained() {
+    for (share, least) in [("80%", 8), ("50%", 5), ("1%", 1)] {
+        for at_once in [true, false] {
+            let mut cluster = Cluster::new(10);
+            let agent = service(&mut cluster, None, share);
+            for node in cluster.nodes.clone() {
+                cluster.drain(node);
+                if !at_once {
+                    cluster.settle_now();
+                }
+            }
+            for _ in 0..12 {
+                cluster.round();
+                cluster.agents();
+                assert!(cluster.running(agent).len() >= least, "{share}");
+            }
+            assert_eq!(cluster.running(agent).len(), least, "{share}");
+            let said = said(&cluster, agent);
+            let expect =
+                format!("held back by --min-available {share}: {least} run, {least} have to");
+            assert_eq!(said, vec![expect; least]);
+        }
+    }
+}
+
+#[test]
+fn an_update_goes_by_the_nodes_that_are_left_once_all_drains_are_through() {
+    let mut cluster = Cluster::new(10);
+    let agent = service(&mut cluster, None, "50%");
+    cluster.nodes.clone().into_iter().take(5).for_each(|node| cluster.drain(node));
+    cluster.settle();
+    assert_eq!(cluster.running(agent).len(), 5);
+    cluster.update(agent, |spec| {
+        spec.min_available = Some(Share::Percent(80));
+        spec.update.order = Some(Order::StopFirst);
+    });
+    set_program(&mut cluster, agent, "new");
+    for _ in 0..30 {
+        cluster.round();
+        assert!(cluster.running(agent).len() >= 4);
+        cluster.agents();
+    }
+    assert_eq!(cluster.running(agent).len(), 5);
+    assert!(cluster.running(agent).iter().all(|task| program(task) == "new"));
+}
+
+#[test]
 fn room_is_made_only_as_far_as_the_budget_of_the_less_important_goes() {
     let mut cluster = Cluster::new(1);
     let mut low = bounded(Some(4), "3");
