@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use swarm_model::id::ServiceId;
 use swarm_model::node::Availability;
 use swarm_model::service::{Service, ServiceMode};
 use swarm_model::task::{Slot, Task};
@@ -68,17 +69,60 @@ pub(crate) fn allows(
     task: &Task,
     ends: &dyn Fn(&Task) -> bool,
 ) -> bool {
-    if service.spec.min_available.is_none() || !serves(facts, task) {
-        return true;
-    }
-    let mut others = facts.view.tasks_in(task.service, task.slot);
-    if others.any(|other| other.id != task.id && serves(facts, other) && !ends(other)) {
-        return true;
-    }
-    of(facts, service, ends).is_none_or(|budget| budget.available > budget.least)
+    costs_nothing(facts, service, task, ends)
+        || of(facts, service, ends).is_none_or(|budget| budget.available > budget.least)
 }
 
-/// Why `task`, which should go, serves on: the budget of its service has nothing left.
+/// Whether as many slots are served without `task`, or nobody counts them.
+fn costs_nothing(
+    facts: Facts<'_>,
+    service: &Service,
+    task: &Task,
+    ends: &dyn Fn(&Task) -> bool,
+) -> bool {
+    let mut others = facts.view.tasks_in(task.service, task.slot);
+    service.spec.min_available.is_none()
+        || !serves(facts, task)
+        || others.any(|other| other.id != task.id && serves(facts, other) && !ends(other))
+}
+
+/// The budgets of services while tasks to end are looked for: each is counted once, however many
+/// tasks are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets(BTreeMap<ServiceId, Option<Budget>>);
+
+/// What a choice of tasks that is being made takes of them.
+#[derive(Debug, Default)]
+pub(crate) struct Spent(BTreeMap<ServiceId, usize>);
+
+impl Budgets {
+    /// Whether `task` may end beside those that are `chosen` and those for which `ends` says so, always
+    /// the same ones; it is `spent` then.
+    pub(crate) fn allow(
+        &mut self,
+        facts: Facts<'_>,
+        task: &Task,
+        chosen: &[&Task],
+        spent: &mut Spent,
+        ends: &dyn Fn(&Task) -> bool,
+    ) -> bool {
+        let Some(service) = facts.view.services.get(&task.service) else { return true };
+        let gone = |other: &Task| ends(other) || chosen.iter().any(|task| task.id == other.id);
+        if costs_nothing(facts, service, task, &gone) {
+            return true;
+        }
+        let budget = self.0.entry(service.id).or_insert_with(|| of(facts, service, ends));
+        let Some(Budget { least, available }) = *budget else { return true };
+        let spent = spent.0.entry(service.id).or_default();
+        let allowed = available > least.saturating_add(*spent);
+        *spent += usize::from(allowed);
+        allowed
+    }
+}
+
+/// Why `task`, which should go, serves on: the budget of its service has nothing left. Silent where an
+/// update has no order of its own: whether a task would have to end first is not known without a look
+/// at all nodes. There the new task, which waits beside it, says what it lacks.
 pub fn held_back(view: &View, task: &Task, now: Timestamp) -> Option<String> {
     let former = BTreeMap::new();
     let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };

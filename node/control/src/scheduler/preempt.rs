@@ -16,7 +16,7 @@ use super::class::Class;
 use super::coming::{self, Fate};
 use super::filter;
 use super::node_info::NodeSet;
-use crate::budget;
+use crate::budget::{Budgets, Spent};
 use crate::facts::Facts;
 
 /// Nodes whose tasks are looked at in one round: a crowd that waits in a full cluster must not hold
@@ -108,7 +108,13 @@ impl Preemption {
             if self.examined == EXAMINED_MAX {
                 return match best {
                     Some((harm, tasks)) => made(facts, nodes, class, harm, tasks, asker),
-                    None => Room::Later,
+                    None => {
+                        if let Some((at, ending)) = held {
+                            let comes = coming(facts, nodes, class, at, asker);
+                            nodes.hold(at, task, reservation(class), ending, comes);
+                        }
+                        Room::Later
+                    }
                 };
             }
             self.examined += 1;
@@ -158,7 +164,7 @@ fn made<'a>(
     for victim in &tasks {
         comes.add(&victim.template.resources.reservations);
     }
-    nodes.hold(at, task, tasks.len(), comes);
+    nodes.hold(at, task, reservation(class), tasks.len(), comes);
     if tasks.is_empty() { Room::None } else { Room::Made(tasks) }
 }
 
@@ -277,13 +283,15 @@ fn victims<'a>(
         facts.view.tasks_on(node).map(AsRef::as_ref).filter(below).collect();
     lower.sort_by_key(|task| (priority_of(facts, task), Reverse(task.meta.created_at), task.id));
     let mut freed = Resources::default();
-    let mut chosen = Vec::new();
+    let (mut chosen, mut spent) = (Vec::new(), Spent::default());
+    let ends = |task: &Task| coming::ends(task, asker.fate);
     for task in lower {
         if freed.covers(&short) {
             break;
         }
-        let allowed = is_spare(facts, task, &chosen, asker);
-        if allowed && helps(&task.template.resources.reservations, &short, &freed) {
+        if helps(&task.template.resources.reservations, &short, &freed)
+            && budgets.allow(facts, task, &chosen, &mut spent, &ends)
+        {
             freed.add(&task.template.resources.reservations);
             chosen.push(task);
         }
@@ -300,15 +308,6 @@ fn victims<'a>(
         }
     }
     Some(chosen)
-}
-
-/// Whether the budget of its service allows that `task` ends beside those that are `chosen`.
-fn is_spare(facts: Facts<'_>, task: &Task, chosen: &[&Task], asker: Asker<'_>) -> bool {
-    let ends = |other: &Task| {
-        coming::ends(other, asker.fate) || chosen.iter().any(|task| task.id == other.id)
-    };
-    let service = facts.view.services.get(&task.service);
-    service.is_none_or(|service| budget::allows(facts, service, task, &ends))
 }
 
 /// Whether `more` is of what is still short.
@@ -335,11 +334,12 @@ pub(super) fn outlook<'a>(
     class: &Class<'a>,
 ) -> Option<(usize, Vec<&'a Task>)> {
     let asker = Asker { task: None, fate: &|_| Fate::Open };
+    let mut budgets = Budgets::default();
     let found = (0..nodes.len()).filter_map(|at| {
         if !may_make_room(facts, nodes, class, at, asker) {
             return None;
         }
-        let tasks = victims(facts, nodes, class, at, asker)?;
+        let tasks = victims(facts, nodes, class, at, asker, &mut budgets)?;
         Some((harm(facts, &tasks, at), at, tasks))
     });
     let (_, at, tasks) = found.min_by_key(|(harm, _, _)| *harm)?;
