@@ -154,15 +154,22 @@ impl<'a> NodeSet<'a> {
                     Some(kept) => kept.comes.clone(),
                     None => coming::total(view, self.infos[at].node.id, &|_| Fate::Open),
                 };
-                self.hold(at, waiting, ending, comes);
+                self.hold(at, waiting, &waiting.template.resources.reservations, ending, comes);
             }
         }
     }
 
-    /// Keeps room for `task` on the node at `at`, where `ending` tasks end for it and `comes` comes
-    /// free in all.
-    pub(crate) fn hold(&mut self, at: usize, task: &Task, ending: usize, comes: Resources) {
-        let needs = task.template.resources.reservations.clone();
+    /// Keeps room of `needs` for `task` on the node at `at`, where `ending` tasks end for it and
+    /// `comes` comes free in all.
+    pub(crate) fn hold(
+        &mut self,
+        at: usize,
+        task: &Task,
+        needs: &Resources,
+        ending: usize,
+        comes: Resources,
+    ) {
+        let needs = needs.clone();
         let kept = self.kept.entry(at).or_default();
         kept.needs.add(&needs);
         kept.comes = comes;

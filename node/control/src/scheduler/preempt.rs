@@ -82,18 +82,19 @@ impl Preemption {
             return Room::None;
         }
         let asker = Asker { task: Some(task), fate };
-        if let Some((at, ending)) = nodes.held_for(task.id) {
+        let held = nodes.held_for(task.id);
+        if let Some((at, ending)) = held {
             nodes.release(task.id);
             let comes = coming(facts, nodes, class, at, asker);
             if is_nothing(&nodes.lacks(at, reservation(class), &comes)) {
-                nodes.hold(at, task, ending, comes);
+                nodes.hold(at, task, reservation(class), ending, comes);
                 return Room::None;
             }
-            // Not all that was to end for it did: the search begins anew, with what does end.
+            // Not all that was to end for it did: the search begins anew, with what does end. It does
+            // not wait for another turn, or others would take meanwhile what did end.
         } else if class.yields_nowhere {
             return Room::None;
-        }
-        if only.is_none() && !self.has_turn(facts, class, nodes.len()) {
+        } else if only.is_none() && !self.has_turn(facts, class, nodes.len()) {
             return Room::Later;
         }
         let places = match only {
@@ -101,6 +102,7 @@ impl Preemption {
             None => 0..nodes.len(),
         };
         let mut best: Option<(Harm, Vec<&'a Task>)> = None;
+        let mut budgets = Budgets::default();
         for at in places {
             if !may_make_room(facts, nodes, class, at, asker) {
                 continue;
@@ -118,7 +120,7 @@ impl Preemption {
                 };
             }
             self.examined += 1;
-            if let Some(tasks) = victims(facts, nodes, class, at, asker) {
+            if let Some(tasks) = victims(facts, nodes, class, at, asker, &mut budgets) {
                 let harm = harm(facts, &tasks, at);
                 if best.as_ref().is_none_or(|(least, _)| harm < *least) {
                     best = Some((harm, tasks));
@@ -183,7 +185,7 @@ pub(super) fn pass_on<'a>(
     let comes = coming(facts, nodes, class, at, asker);
     let enough = is_nothing(&nodes.lacks(at, reservation(class), &comes));
     if enough && may_make_room(facts, nodes, class, at, asker) {
-        nodes.hold(at, before, makers.len(), comes);
+        nodes.hold(at, before, reservation(class), makers.len(), comes);
     }
 }
 
@@ -268,6 +270,7 @@ fn victims<'a>(
     class: &Class<'a>,
     at: usize,
     asker: Asker<'_>,
+    budgets: &mut Budgets,
 ) -> Option<Vec<&'a Task>> {
     let comes = coming(facts, nodes, class, at, asker);
     let short = nodes.lacks(at, reservation(class), &comes);

@@ -163,6 +163,42 @@ fn room_whose_task_is_replaced_goes_to_nobody_of_less_importance() {
     assert_eq!((cluster.running(web).len(), cluster.running(small).len()), (1, 0));
 }
 
+/// Half of what ends for a task ended when its template changes: it needs another size now. Whether
+/// another task of a quarter, which comes with that, is placed.
+fn placed_beside_one_that_changes(ends: [u64; 2], from: u64, to: u64) -> bool {
+    let mut cluster = Cluster::new(1);
+    for (number, quarters) in ends.into_iter().enumerate() {
+        cluster.create(service(&format!("low{number}"), 10, 1, quarters));
+        cluster.settle();
+    }
+    let web = cluster.create(service("web", 80, 1, from));
+    cluster.round();
+    let victims = ended(&cluster.round());
+    let first = victims
+        .iter()
+        .copied()
+        .max_by_key(|id| cluster.view().tasks[id].template.resources.reservations.memory);
+    if victims.len() > 1 {
+        cluster.report(first.expect("some end"), ObservedState::Shutdown);
+    }
+    cluster.update(web, |spec| {
+        spec.task_template.resources.reservations.memory.0 = OFFERED_MEMORY.0 / 4 * to;
+    });
+    let small = cluster.create(service("small", 20, 1, 1));
+    cluster.round();
+    let placed = cluster.active(small)[0].node.is_some();
+    cluster.settle();
+    assert_eq!(cluster.running(web).len(), 1);
+    placed
+}
+
+#[test]
+fn room_that_is_passed_on_is_as_large_as_its_new_task() {
+    assert!(placed_beside_one_that_changes([2, 2], 4, 3), "a quarter is left over");
+    assert!(!placed_beside_one_that_changes([2, 2], 4, 4), "nothing is");
+    assert!(!placed_beside_one_that_changes([3, 0], 2, 4), "it takes what was free, too");
+}
+
 #[test]
 fn an_update_of_important_tasks_ends_no_others() {
     for grace_ms in [10_000, 600_000] {
@@ -293,6 +329,37 @@ fn a_preemption_of_which_half_was_refused_is_completed_there() {
     assert_eq!(cluster.view().tasks[&more[0]].node, node);
     cluster.settle();
     assert_eq!((cluster.running(web).len(), cluster.running(batch).len()), (1, 6));
+}
+
+#[test]
+fn a_preemption_of_which_half_was_refused_does_not_wait_for_its_turn() {
+    for seconds in 0..8 {
+        let mut cluster = Cluster::new(1);
+        cluster.create(service("vital", 95, 1, 1));
+        cluster.create(service("batch", 10, 2, 1));
+        for number in 0..40 {
+            cluster.create(service(&format!("stuck{number}"), 90, 1, 4));
+        }
+        cluster.round();
+        cluster.agents();
+        cluster.create(service("web", 80, 1, 3));
+        cluster.round();
+        let second = std::time::Duration::from_secs(1);
+        let mut plan = cluster.plan();
+        while ended(&plan).is_empty() {
+            cluster.now = cluster.now.after(second);
+            plan = cluster.plan();
+        }
+        let at = plan.changes.iter().rposition(|change| matches!(change, Change::Preempt { .. }));
+        plan.changes.remove(at.expect("two tasks have to end"));
+        cluster.carry_out(&plan);
+        assert_eq!(ended(&plan).len(), 1);
+        cluster.now = cluster.now.after(second * seconds);
+        let small = cluster.create(service("small", 20, 1, 1));
+        let more = ended(&cluster.round());
+        assert_eq!(cluster.active(small)[0].node, None, "what was free is kept");
+        assert_eq!(more.len(), 1, "the second one is ended at once");
+    }
 }
 
 #[test]
