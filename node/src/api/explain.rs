@@ -11,6 +11,7 @@ use super::request::Params;
 use super::resolve;
 use super::state::Api;
 use super::types::ErrorBody;
+use crate::work::Work;
 
 /// Explains where tasks of a service can go: which filter refuses each node, or how the node ranks.
 #[utoipa::path(get, path = "/v1/services/{ref}/explain", tag = "services",
@@ -27,7 +28,9 @@ pub(super) async fn explain(
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
     let service = read.found(resolve::service(&read.view, &reference))?.id;
-    let explanation = swarm_control::explain(&read.view, service, api.backend.now());
+    // All nodes are looked at: not on a thread that others' requests wait for.
+    let (view, now) = (read.view.clone(), api.backend.now());
+    let explanation = Work::Threads.run(move || swarm_control::explain(&view, service, now)).await;
     let missing = || ApiError::not_found(Kind::Service, &reference);
     Ok(read.answer(&explanation.ok_or_else(missing)?))
 }

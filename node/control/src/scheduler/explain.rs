@@ -2,7 +2,7 @@
 //!
 //! Runs the same filters and the same ranking as placing does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -113,7 +113,7 @@ type Standing = (i64, u64, String);
 
 /// Why the tasks of `service` are where they are; `None` when there is no such service.
 pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explanation> {
-    let former = std::collections::BTreeMap::new();
+    let former = BTreeMap::new();
     let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
     let service = view.services.get(&service)?;
     let mut nodes = NodeSet::new(view, &BTreeSet::new());
@@ -183,17 +183,21 @@ fn standings(nodes: &NodeSet<'_>, class: &Class<'_>, counted: &[bool]) -> Vec<Ve
                 }
             });
         }
+        // Tasks of the service, of all services, and nodes in each group.
+        let mut sums: BTreeMap<&[_], (i64, u64, u64)> = BTreeMap::new();
+        for at in (0..count).filter(|at| counted[*at]) {
+            let (own, all, size) = sums.entry(&group[at]).or_default();
+            *own += i64::from(class.shares[at].staying);
+            *all += u64::from(nodes.at(at).tasks);
+            *size += 1;
+        }
         for at in 0..count {
             let standing = match level {
                 Level::Best(scores) => (-scores[at], 0, String::new()),
                 Level::Even(_) => {
-                    let alike = |other: &usize| counted[*other] && group[*other] == group[at];
-                    let alike: Vec<usize> = (0..count).filter(alike).collect();
-                    let own = alike.iter().map(|at| i64::from(class.shares[*at].staying)).sum();
-                    let all: u64 = alike.iter().map(|at| u64::from(nodes.at(*at).tasks)).sum();
-                    let size = u64::try_from(alike.len()).unwrap_or(u64::MAX).max(1);
+                    let (own, all, size) = sums.get(&*group[at]).copied().unwrap_or_default();
                     let value = group[at].last().map(|(_, value)| value.clone());
-                    (own, all * 1000 / size, value.unwrap_or_default())
+                    (own, all * 1000 / size.max(1), value.unwrap_or_default())
                 }
             };
             standings[at].push(standing);
