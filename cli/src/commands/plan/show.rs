@@ -101,6 +101,9 @@ fn row(step: &Step, places: &Places<'_>) -> Vec<String> {
 
 /// What would not be as it should.
 pub(super) fn verdict(forecast: &Forecast) -> String {
+    if !forecast.finished {
+        return "whether everything would run is not known: it took too long".to_owned();
+    }
     let mut said = Vec::new();
     for service in &forecast.services {
         let name = &service.name;
@@ -174,6 +177,12 @@ swarm it";
     fn nothing_to_do_is_said() {
         let none = Forecast { services: Vec::new(), steps: Vec::new(), ..forecast() };
         assert!(none.is_well());
+        let cut_off = Forecast { finished: false, ..none.clone() };
+        assert!(!cut_off.is_well());
+        assert_eq!(
+            verdict(&cut_off),
+            "whether everything would run is not known: it took too long"
+        );
         assert!(text(&none, "x").starts_with("No task would be touched."));
     }
 }

@@ -210,11 +210,11 @@ impl<'a> Teller<'a> {
     fn waiting(&self, services: &BTreeSet<ServiceId>) -> impl Iterator<Item = &'a Task> + use<'a> {
         let waits = self.after.waiting.iter().filter_map(|id| self.after.tasks.get(id));
         let services = services.clone();
-        let waits = waits.filter(move |task| services.contains(&task.service)).map(AsRef::as_ref);
         let courses = self.trace.courses.values();
         let given_up = courses.filter(|course| course.born.is_some() && course.ended.is_some());
         let given_up = given_up.map(|course| course.task.as_ref());
-        waits.chain(given_up.filter(|task| task.node.is_none()))
+        let all = waits.map(AsRef::as_ref).chain(given_up.filter(|task| task.node.is_none()));
+        all.filter(move |task| services.contains(&task.service))
     }
 
     fn waits(&self, task: &Task) -> (Moment, Step) {
@@ -304,11 +304,13 @@ impl<'a> Teller<'a> {
 }
 
 impl Forecast {
-    /// Whether everything that is wanted runs at the end, and no update ended before its time.
+    /// Whether everything that is wanted runs at the end, and no update ended before its time. Where
+    /// the end is not known nothing is well.
     pub fn is_well(&self) -> bool {
-        self.services.iter().all(|service| {
+        let is_well = |service: &ServiceForecast| {
             let ends = ["", "completed", "rollback_completed"].contains(&service.update.as_str());
             service.waiting == 0 && (ends || !service.named) && !service.turns_back
-        })
+        };
+        self.finished && self.services.iter().all(is_well)
     }
 }

@@ -99,6 +99,28 @@ fn a_new_service_is_told_slot_by_slot_with_who_finds_no_place() {
 }
 
 #[test]
+fn tasks_of_others_that_wait_in_vain_are_not_told() {
+    let mut cluster = Cluster::new(1);
+    let other = cluster.create(spec("other", Some(1), template("ok")));
+    let web = cluster.create(spec("web", Some(1), template("ok")));
+    cluster.settle();
+    cluster.update(other, |spec| {
+        spec.task_template.resources.reservations.memory.0 = OFFERED_MEMORY.0 * 2;
+    });
+    let told = told(&cluster, change(&cluster, web, |spec| spec.task_template.force_update = 1));
+    assert_eq!(kinds(&told), [(StepKind::Replace, "web.1")]);
+    assert_eq!(told.services.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["web"]);
+}
+
+#[test]
+fn a_forecast_that_was_cut_off_is_not_well() {
+    let cluster = Cluster::new(1);
+    let told = told(&cluster, create(&cluster, spec("web", Some(1), template("ok"))));
+    assert!(told.is_well());
+    assert!(!Forecast { finished: false, ..told }.is_well());
+}
+
+#[test]
 fn an_update_is_told_in_its_batches_with_their_times() {
     let mut cluster = Cluster::new(3);
     let mut slow = spec("web", Some(5), template("ok"));
