@@ -9,6 +9,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use crate::facts::{ended_by_itself, is_current};
+use crate::orchestrator::update;
 use crate::restart::{self, Verdict};
 
 /// What is still to come for a task.
@@ -44,7 +45,11 @@ pub fn outlook(view: &View, task: &Task, now: Timestamp) -> Outlook {
         };
     }
     let service = view.services.get(&task.service).filter(|service| !service.removing);
-    let Some(service) = service.filter(|service| is_current(task, service)) else {
+    let Some(service) = service else { return Outlook::Open };
+    // While an update is paused, slots that had no turn live on as before. Else their turn comes.
+    let former = view.former(service).filter(|_| update::is_paused(service));
+    let mut made_from = [Some(&**service), former.as_ref()].into_iter().flatten();
+    let Some(service) = made_from.find(|service| is_current(task, service)) else {
         return Outlook::Open;
     };
     if !ended_by_itself(task) || task.status.state == ObservedState::Orphaned {

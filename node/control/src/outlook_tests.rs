@@ -1,5 +1,6 @@
 //! What is said of tasks that ended, by the plans that follow.
 
+use swarm_model::command::Op;
 use swarm_model::restart::RestartPolicy;
 
 use super::*;
@@ -56,4 +57,24 @@ fn what_ends_well_and_need_not_go_on_is_done() {
         let policy = RestartPolicy { condition, ..RestartPolicy::default() };
         assert_eq!(outlooks("once", policy, false), [Outlook::Done], "{condition}");
     }
+}
+
+#[test]
+fn a_slot_that_lives_on_while_its_update_is_paused_says_that_nothing_follows() {
+    let mut cluster = Cluster::new(1);
+    let mut sound = template("ok");
+    sound.restart_policy.condition = RestartCondition::None;
+    let web = cluster.create(spec("web", Some(2), sound));
+    cluster.settle();
+    cluster.update(web, |spec| spec.task_template.force_update += 1);
+    cluster.apply(Op::PauseUpdate { id: web, paused: true }).expect("it is updated");
+    let last = cluster.running(web)[1].id;
+    cluster.report(last, ObservedState::Failed);
+    cluster.settle();
+    let said =
+        |cluster: &Cluster| outlook(cluster.view(), &cluster.view().tasks[&last], cluster.now);
+    let Outlook::GivenUp { reason } = said(&cluster) else { panic!("{:?}", said(&cluster)) };
+    assert!(reason.contains("condition none"), "{reason}");
+    cluster.apply(Op::PauseUpdate { id: web, paused: false }).expect("it is paused");
+    assert_eq!(said(&cluster), Outlook::Open, "its turn comes");
 }
