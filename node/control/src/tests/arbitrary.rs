@@ -20,7 +20,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::update::{UpdateKind, UpdatePhase, UpdateState};
 use swarm_model::view::View;
 
-use crate::testing::{Ids, offer, spec, template};
+use crate::testing::{Ids, offer, spec, template, times};
 use crate::{CHANGES_MAX, Scope, explain, reconcile};
 
 const PHASES: [UpdatePhase; 3] = [UpdatePhase::Rolling, UpdatePhase::Rolling, UpdatePhase::Paused];
@@ -153,14 +153,8 @@ fn view() -> impl Strategy<Value = View> {
     })
 }
 
-/// 2048 views; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 8, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(8))]
 
     #[test]
     fn any_view_gives_a_bounded_plan_that_changes_each_task_once(view in view(), now in time()) {

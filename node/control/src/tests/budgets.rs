@@ -14,7 +14,7 @@ use swarm_model::view::View;
 
 use super::property::policy;
 use crate::facts::Facts;
-use crate::testing::{Cluster, OFFERED_MEMORY, program, spec, template};
+use crate::testing::{Cluster, OFFERED_MEMORY, program, spec, template, times};
 use crate::{budget, held_back};
 
 /// A settled service that keeps `share` of its tasks.
@@ -253,14 +253,8 @@ fn take(cluster: &mut Cluster, web: ServiceId, step: Step, number: usize) {
     }
 }
 
-/// 512 histories; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 2, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(2))]
 
     #[test]
     fn no_plan_takes_a_service_below_what_has_to_run(

@@ -21,7 +21,7 @@ use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::{Bytes, MilliCpu, Timestamp};
 use swarm_model::view::View;
 
-use crate::testing::{Chance, Ids, spec, template};
+use crate::testing::{Chance, Ids, spec, template, times};
 use crate::{Scope, explain, reconcile};
 
 const CONSTRAINTS: [&str; 6] = [
@@ -367,14 +367,8 @@ fn check(seed: u64) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// 5120 clusters; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 20, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(20))]
 
     #[test]
     fn each_task_goes_to_one_of_the_best_nodes_or_there_is_none(seed: u64) {

@@ -22,7 +22,7 @@ use swarm_state::machine::Machine;
 use super::property::{Shape, policy, shape};
 use crate::Scope;
 use crate::forecast::{Forecast, Step, StepKind, World, forecast};
-use crate::testing::{Cluster, OFFERED_MEMORY, spec, template};
+use crate::testing::{Cluster, OFFERED_MEMORY, spec, template, times};
 
 /// A copy of a cluster's state, as a node makes one.
 struct Copy(Machine);
@@ -363,7 +363,7 @@ fn check_steps(told: &Forecast, cluster: &Cluster, before: &View, began: Timesta
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(times(1))]
 
     #[test]
     fn what_is_foretold_is_what_happens_when_nothing_else_does(

@@ -15,7 +15,7 @@ use swarm_model::task_state::DesiredState;
 use swarm_model::view::View;
 
 use crate::explain;
-use crate::testing::{Chance, Cluster, OFFERED_MEMORY, offer, spec, template};
+use crate::testing::{Chance, Cluster, OFFERED_MEMORY, offer, spec, template, times};
 
 /// A service of `replicas` tasks that reserve `quarters` of a node's memory.
 fn service(name: &str, priority: u8, replicas: u32, quarters: u64) -> ServiceSpec {
@@ -448,14 +448,8 @@ fn check_held(before: &View, after: &View) {
     }
 }
 
-/// 1024 histories; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 4, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(4))]
 
     #[test]
     fn priorities_hold_in_any_crowd_and_it_comes_to_rest(seed: u64) {

@@ -12,7 +12,7 @@ use swarm_model::task_state::ObservedState;
 
 use super::property::{Shape, shape};
 use crate::rebalance::{Move, rebalance};
-use crate::testing::{Chance, Cluster, OFFERED_MEMORY, spec, template};
+use crate::testing::{Chance, Cluster, OFFERED_MEMORY, spec, template, times};
 
 fn moves(cluster: &Cluster, most: usize) -> Vec<Move> {
     rebalance(cluster.view(), most, cluster.now)
@@ -225,7 +225,7 @@ fn world(seed: u64, shapes: Vec<(u32, Shape)>) -> Cluster {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(times(1))]
 
     #[test]
     fn moves_are_made_as_foretold_and_come_to_an_end(

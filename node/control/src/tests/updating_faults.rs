@@ -16,7 +16,7 @@ use swarm_model::task_state::ObservedState;
 use swarm_model::update::{UpdateKind, UpdatePhase, UpdatePolicy, UpdateState};
 
 use super::property::policy;
-use crate::testing::{Cluster, program, spec, template};
+use crate::testing::{Cluster, program, spec, template, times};
 
 const NODES: usize = 5;
 
@@ -134,14 +134,8 @@ impl World {
     }
 }
 
-/// 512 updates; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 2, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(2))]
 
     #[test]
     fn lost_machines_and_added_slots_neither_fail_an_update_nor_take_its_seats(

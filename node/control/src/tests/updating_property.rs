@@ -18,7 +18,7 @@ use swarm_model::update::{
 use swarm_model::view::View;
 
 use super::property::policy;
-use crate::testing::{Cluster, program, spec, template};
+use crate::testing::{Cluster, program, spec, template, times};
 
 /// What goes wrong with the leader in one round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,14 +238,8 @@ impl World {
     }
 }
 
-/// 512 updates; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 2, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(2))]
 
     #[test]
     fn any_update_ends_as_its_rules_say_within_its_bounds_whatever_leaders_do(
