@@ -8,7 +8,7 @@ use swarm_model::task::Task;
 use swarm_model::task_state::DesiredState;
 
 use crate::draft::Draft;
-use crate::facts::{Facts, recency};
+use crate::facts::{Facts, ended_by_itself, recency};
 
 /// Forgets `task`, which nobody wants, as soon as nothing of it is left.
 pub(crate) fn forget(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
@@ -30,7 +30,13 @@ pub(crate) fn trim_history(tasks: &[&Task], successor: bool, limit: u32, draft: 
         .filter(|task| draft.has_ended(task) && task.desired < DesiredState::Remove)
         .collect();
     if ended.len() > keep {
-        ended.sort_unstable_by_key(|task| Reverse(recency(task)));
+        // What this plan changes is the newest by it.
+        ended.sort_unstable_by_key(|task| {
+            let orphaned =
+                !task.status.state.is_terminal() && task.desired <= DesiredState::Running;
+            let by_itself = orphaned || ended_by_itself(task);
+            Reverse((by_itself, draft.has_touched(task), recency(task)))
+        });
         for task in &ended[keep..] {
             draft.remove(task);
         }

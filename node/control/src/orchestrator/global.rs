@@ -9,7 +9,7 @@ use swarm_model::node::{Availability, Node};
 use swarm_model::task::{Slot, Task};
 
 use super::slot::{self, Next, SlotPlan};
-use super::update::{self, Seat, Steering};
+use super::update::{self, Missing, Seat, Steering};
 use super::{Round, by_slot};
 use crate::enforcer::meets_constraints;
 use crate::scheduler::Wish;
@@ -31,7 +31,7 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task]) {
         round.bury(tasks);
     }
     let seats = live.iter_mut().map(|(_, tasks, plan)| Seat { tasks, plan }).collect();
-    if update::steer(round, seats, 0) == Steering::Halt {
+    if update::steer(round, seats, Missing::default()) == Steering::Halt {
         return;
     }
     for (node, tasks, plan) in live {

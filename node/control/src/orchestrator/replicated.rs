@@ -10,7 +10,7 @@ use swarm_model::task_state::DesiredState;
 
 use super::need::{Need, Seed};
 use super::slot::{self, SlotPlan};
-use super::update::{self, Seat, Steering};
+use super::update::{self, Missing, Seat, Steering};
 use super::{Round, by_slot};
 use crate::draft::CHANGES_MAX;
 use crate::scheduler::Wish;
@@ -49,37 +49,29 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task], replicas: 
             spared
         });
     }
-    let missing = wanted - live.len();
+    let taken: BTreeSet<Slot> = live.iter().map(|(_, plan)| plan.slot).collect();
+    let free = (1..).filter(|number| !taken.contains(&Slot::Replica(*number)));
+    let all = wanted - live.len();
+    let (_, open): (Vec<u32>, Vec<_>) = free.take(all).partition(|number| ending.contains(number));
+    let missing = Missing { all, open: open.len() };
     let seats = live.iter_mut().map(|(tasks, plan)| Seat { tasks, plan }).collect();
     let Steering::GoOn { fresh } = update::steer(round, seats, missing) else { return };
-    create_missing(round, &live, &ending, wanted, fresh);
+    create_missing(round, open, fresh);
     for (tasks, plan) in live {
         round.act(tasks, plan, Wish::default());
     }
 }
 
-/// Asks for tasks in the lowest free slots, all but those where the last task is still ending. In an
-/// update `turns` of them have their turn at once, the others run first what is known to.
-fn create_missing<'a>(
-    round: &mut Round<'a, '_>,
-    live: &[Live<'_, 'a>],
-    ending: &BTreeSet<u32>,
-    wanted: usize,
-    mut turns: usize,
-) {
+/// Asks for tasks in the slots `open`. In an update `turns` of them have their turn at once, the others
+/// run first what is known to.
+fn create_missing(round: &mut Round<'_, '_>, open: Vec<u32>, turns: usize) {
     let former = round.facts.former.get(&round.service.id);
-    let taken: BTreeSet<Slot> = live.iter().map(|(_, plan)| plan.slot).collect();
-    let free = (1..).filter(|number| !taken.contains(&Slot::Replica(*number)));
-    for number in free.take(wanted - live.len()) {
-        if ending.contains(&number) {
-            continue;
-        }
+    for (at, number) in open.into_iter().enumerate() {
         if round.needs.new.len() >= CHANGES_MAX {
             round.draft.leave(round.service.id);
             break;
         }
-        let seated = former.is_some() && turns > 0;
-        turns = turns.saturating_sub(1);
+        let seated = former.is_some() && at < turns;
         let service = former.filter(|_| !seated).unwrap_or(round.service);
         let slot = Slot::Replica(number);
         let need = Need {

@@ -77,21 +77,24 @@ pub(super) fn assess<'a>(
     slot: Slot,
     tasks: &[&'a Task],
 ) -> SlotPlan<'a> {
-    let mut plan = assess_as(facts, service, slot, tasks);
-    match facts.former.get(&service.id) {
-        Some(former) if !had_its_turn(service, tasks) => {
-            let mut before = assess_as(facts, former, slot, tasks);
-            if let (Next::Create { seed, .. }, Some(keep)) = (&mut plan.next, before.keep) {
-                seed.record.displaced |= keep.restart.displaced && keep.node.is_none();
-            }
-            before.turn = Some(Box::new(plan));
-            if let Next::Create { voluntary: true, .. } = before.next {
-                before.next = Next::Nothing;
-            }
-            before
-        }
-        Some(_) | None => plan,
+    let former = facts.former.get(&service.id).filter(|_| !had_its_turn(service, tasks));
+    let Some(former) = former else { return assess_as(facts, service, slot, tasks) };
+    let mut before = assess_as(facts, former, slot, tasks);
+    // What is given up on a silent node holds the slot no more.
+    let (gone, left): (Vec<&Task>, Vec<_>) = tasks.iter().copied().partition(|task| {
+        let silent = matches!(facts.host(task.node), Host::Down(_));
+        silent && before.stop.iter().any(|stopped| stopped.id == task.id)
+    });
+    let mut plan = assess_as(facts, service, slot, &left);
+    plan.stop.extend(gone);
+    if let (Next::Create { seed, .. }, Some(keep)) = (&mut plan.next, before.keep) {
+        seed.record.displaced |= keep.restart.displaced && keep.node.is_none();
     }
+    before.turn = Some(Box::new(plan));
+    if let Next::Create { voluntary: true, .. } = before.next {
+        before.next = Next::Nothing;
+    }
+    before
 }
 
 /// Whether the update of `service` brought a task into the slot of `tasks`.
@@ -243,13 +246,17 @@ fn next(facts: Facts<'_>, service: &Service, tasks: &[&Task], old: Option<Old<'_
         let record = RestartRecord { displaced: lost_its_place(tasks, old), ..Default::default() };
         return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary: outdated };
     };
-    if outdated && last.desired >= DesiredState::Shutdown {
+    // Before an update has its turn, what ended under an earlier one gives way to what ran before.
+    let former = facts.former.get(&service.id).map(|former| former.template_version);
+    let is_over = former.is_some_and(|former| former != service.template_version)
+        && !had_its_turn(service, tasks);
+    if outdated && (is_over || last.desired >= DesiredState::Shutdown) {
         // The template came back: what was made from it then was replaced by what serves now.
         let failed_update = last.restart.failed_update;
         let record = RestartRecord { failed_update, ..RestartRecord::default() };
         return Next::Create { seed: Seed { record, ..Seed::default() }, voluntary: true };
     }
-    if !ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
+    if is_over || !ended_by_itself(last) || last.status.state == ObservedState::Orphaned {
         return create(heir(last));
     }
     match restart::after_end(last, &service.template.restart_policy, facts.now) {

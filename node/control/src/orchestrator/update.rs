@@ -37,6 +37,15 @@ pub(super) struct Seat<'p, 'a> {
     pub(super) plan: &'p mut SlotPlan<'a>,
 }
 
+/// Wanted slots without any task.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Missing {
+    /// All of them.
+    pub(super) all: usize,
+    /// Those that can have one now: in the others the last task is still ending.
+    pub(super) open: usize,
+}
+
 /// Whether the round goes on with a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Steering {
@@ -139,11 +148,11 @@ fn ahead(since: Timestamp, span: Duration, now: Timestamp) -> Option<Timestamp> 
 }
 
 /// Decides which voluntary replacements start now, puts off all others, and takes the update a step on
-/// when one is due. `missing` slots have no task yet.
+/// when one is due.
 pub(super) fn steer<'a>(
     round: &mut Round<'a, '_>,
     mut seats: Vec<Seat<'_, 'a>>,
-    missing: usize,
+    missing: Missing,
 ) -> Steering {
     let service = round.service;
     let plans = seats.iter_mut().map(|seat| &mut *seat.plan);
@@ -175,7 +184,7 @@ pub(super) fn steer<'a>(
             }
         }
     }
-    let all = seats.len() + missing;
+    let all = seats.len() + missing.all;
     let permille = usize::from(policy(service).max_failure_permille);
     if failed.len() * 1000 > permille * all {
         let reason = reason(service, &seats, &failed, all);
@@ -192,21 +201,27 @@ pub(super) fn steer<'a>(
             }
         }
     }
-    if old == 0 && unproven == 0 && missing == 0 {
+    if old == 0 && unproven == 0 && missing.all == 0 {
         let count = failed.len();
         let reason = match count {
             0 => String::new(),
             _ => format!("{count} of {all} tasks failed"),
         };
         round.draft.step_update(service, UpdateStep::Complete { reason });
+        // From here on nothing is made as before.
+        for Seat { plan, .. } in seats {
+            if let Some(turn) = plan.turn.take() {
+                *plan = *turn;
+            }
+        }
         return Steering::GoOn { fresh: 0 };
     }
-    Steering::GoOn { fresh: seat(round, seats, missing, moving) }
+    Steering::GoOn { fresh: seat(round, seats, missing.open, moving) }
 }
 
 /// Gives the free seats to the slots that want one: first those where nothing runs, then by their
-/// numbers. The others go on with what they have, made as before. Gives the number of slots without
-/// any task that have one.
+/// numbers. The others go on with what they have, made as before. Gives how many of the `missing` slots,
+/// which have no task, have one.
 fn seat<'a>(
     round: &mut Round<'a, '_>,
     seats: Vec<Seat<'_, 'a>>,

@@ -16,6 +16,7 @@ mod restarting;
 mod room;
 mod scaling;
 mod steering;
+mod twice;
 mod updating;
 mod updating_faults;
 mod updating_property;

@@ -18,7 +18,7 @@ use swarm_model::task::{Slot, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
 
-use crate::testing::{Cluster, spec, template};
+use crate::testing::{Cluster, spec, template, times};
 use crate::{Scope, reconcile};
 
 /// A shape of service.
@@ -305,6 +305,12 @@ impl World {
         let follows = |change: &Change| match change {
             // It has another template since.
             change if of(change).is_some_and(|service| turned.contains(&service)) => true,
+            // It counts as history only now.
+            Change::RemoveTask { task, .. } => {
+                let orphaned =
+                    |c: &Change| matches!(c, Change::Orphan { task: t, .. } if t == task);
+                plan.changes.iter().any(orphaned)
+            }
             // What its tasks take changes why others wait.
             Change::Explain { .. } if !turned.is_empty() => true,
             Change::SetDesired { task, desired: DesiredState::Running, .. } => plan
@@ -372,14 +378,8 @@ impl World {
     }
 }
 
-/// 512 histories; `PROPTEST_CASES` scales that.
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases * 2, failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(times(2))]
 
     #[test]
     fn any_history_keeps_the_bounds_and_comes_to_rest_when_the_faults_end(
