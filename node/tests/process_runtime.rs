@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests end at the first surprise")]
 
 mod conformance;
+mod execs;
 #[path = "process_runtime/isolation.rs"]
 mod isolation;
 mod probes;

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use swarm_model::id::TaskId;
 use swarm_model::probe::{Check, PROBE_TEXT_MAX};
-use swarm_model::runtime::Signal;
+use swarm_model::runtime::{Namespace, Signal};
 use swarm_node::runtime::{Answer, Launch, TaskRuntime};
 use tokio::time::Instant;
 
 use super::conformance::{DEADLINE, begin, within};
-use super::{GRACE, ProcessBench, draw, is_root, shell, wait_until};
+use super::{GRACE, ProcessBench, draw, is_root, isolation, shell, wait_until};
 
 /// A task that stays, and its id.
-async fn stays(bench: &ProcessBench) -> TaskId {
-    started(bench, shell("exec sleep 1000")).await
+pub(super) async fn stays(bench: &ProcessBench, namespaces: &[Namespace]) -> TaskId {
+    started(bench, isolation::apart(namespaces.iter().copied(), "exec sleep 1000")).await
 }
 
-async fn started(bench: &ProcessBench, launch: Launch) -> TaskId {
+pub(super) async fn started(bench: &ProcessBench, launch: Launch) -> TaskId {
     let task = launch.task;
     begin(&*bench.runtime, launch).await;
     task
@@ -39,19 +39,19 @@ fn failed(answer: Answer) -> String {
     }
 }
 
-async fn ends(bench: &ProcessBench, task: TaskId) {
+pub(super) async fn ends(bench: &ProcessBench, task: TaskId) {
     within(bench.runtime.stop(task, Signal::KILL, GRACE)).await.unwrap();
     within(bench.runtime.wait(task)).await;
     within(bench.runtime.remove(task)).await.unwrap();
 }
 
 /// A number of seconds that nobody else sleeps for.
-fn long_sleep() -> String {
+pub(super) fn long_sleep() -> String {
     (1_000_000_000 + draw().raw() % 1_000_000_000).to_string()
 }
 
 /// How many processes sleep for so long.
-fn sleepers(seconds: &str) -> usize {
+pub(super) fn sleepers(seconds: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
     let expect = format!("sleep\0{seconds}\0");
@@ -73,7 +73,7 @@ fn hanging(seconds: &str) -> String {
 #[tokio::test]
 async fn a_command_tells_by_its_exit_code_and_the_first_of_its_output() {
     let bench = ProcessBench::new();
-    let task = stays(&bench).await;
+    let task = stays(&bench, &[]).await;
     assert_eq!(asked(&bench, task, "echo fine").await, Answer::Passed);
     let why = failed(asked(&bench, task, "echo cannot; echo connect >&2; exit 7").await);
     assert_eq!(why, "exit code 7: cannot connect");
@@ -109,8 +109,8 @@ async fn a_command_runs_as_a_part_of_its_task() {
     ends(&bench, task).await;
 }
 
-async fn leaves_nothing(bench: ProcessBench) {
-    let task = stays(&bench).await;
+async fn leaves_nothing(bench: ProcessBench, namespaces: &[Namespace]) {
+    let task = stays(&bench, namespaces).await;
     let seconds = long_sleep();
     let short = Duration::from_millis(300);
     let began = Instant::now();
@@ -129,18 +129,41 @@ async fn leaves_nothing(bench: ProcessBench) {
 
 #[tokio::test]
 async fn a_command_that_hangs_is_killed_with_all_that_it_started() {
-    leaves_nothing(ProcessBench::new()).await;
+    leaves_nothing(ProcessBench::new(), &[]).await;
 }
 
 #[tokio::test]
 async fn so_it_is_where_there_are_no_groups() {
-    leaves_nothing(ProcessBench::without_cgroup()).await;
+    leaves_nothing(ProcessBench::without_cgroup(), &[]).await;
+}
+
+#[tokio::test]
+async fn so_it_is_where_the_task_has_its_own_processes() {
+    if is_root() {
+        leaves_nothing(ProcessBench::new(), &[Namespace::Pid]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_joins_the_namespaces_of_its_task() {
+    if !is_root() {
+        return;
+    }
+    let bench = ProcessBench::new();
+    let script = format!("({}) > ns; exec sleep 1000", isolation::KINDS);
+    let task = started(&bench, isolation::apart(Namespace::ALL, &script)).await;
+    let file = bench.home.path().join("tasks").join(task.to_string()).join("work/ns");
+    let own = || fs::read_to_string(&file).unwrap_or_default();
+    wait_until("it told its own", || own().lines().count() == 4).await;
+    let same = format!("[ \"$({})\" = \"$(cat ns)\" ]", isolation::KINDS);
+    assert_eq!(asked(&bench, task, &same).await, Answer::Passed);
+    ends(&bench, task).await;
 }
 
 #[tokio::test]
 async fn a_probe_that_nobody_waits_for_ends_and_does_not_hold_up_the_task_s_end() {
     for bench in [ProcessBench::new(), ProcessBench::without_cgroup()] {
-        let task = stays(&bench).await;
+        let task = stays(&bench, &[]).await;
         let seconds = long_sleep();
         let probe = bench.runtime.probe(task, script(&hanging(&seconds)), DEADLINE);
         tokio::select! {
@@ -155,7 +178,7 @@ async fn a_probe_that_nobody_waits_for_ends_and_does_not_hold_up_the_task_s_end(
 #[tokio::test]
 async fn the_task_s_end_is_that_of_its_probe() {
     let bench = ProcessBench::new();
-    let task = stays(&bench).await;
+    let task = stays(&bench, &[]).await;
     let seconds = long_sleep();
     let probe = bench.runtime.probe(task, script(&hanging(&seconds)), DEADLINE);
     let stop = async {

@@ -10,7 +10,7 @@ use swarm_node::runtime::{Failure, Launch, TaskRuntime};
 
 use super::{GRACE, ProcessBench, conformance, is_alive, is_root, kill, shell, wait_until};
 
-fn apart(namespaces: impl IntoIterator<Item = Namespace>, script: &str) -> Launch {
+pub(super) fn apart(namespaces: impl IntoIterator<Item = Namespace>, script: &str) -> Launch {
     Launch { namespaces: namespaces.into_iter().collect(), ..shell(script) }
 }
 
@@ -18,7 +18,8 @@ fn own(kind: &str) -> String {
     fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string()
 }
 
-const KINDS: &str = "for kind in mnt pid net ipc; do readlink /proc/self/ns/$kind; done";
+/// Tells the namespaces that a program is in, one a line.
+pub(super) const KINDS: &str = "for kind in mnt pid net ipc; do readlink /proc/self/ns/$kind; done";
 
 #[tokio::test]
 async fn a_task_shares_what_it_does_not_ask_for_and_nothing_else() {

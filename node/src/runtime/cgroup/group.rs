@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{v1, v2};
+use super::{make, v1, v2};
 
 /// Rounds of killing by list: programs may fork meanwhile.
 const KILL_ROUNDS: usize = 100;
@@ -52,22 +52,31 @@ impl Group {
         v1 + self.unified.as_deref().map_or(0, v2::oom_kills) > 0
     }
 
-    /// Makes a group below the task's own in v2, whose processes can be killed by themselves. `None`
-    /// where there is no v2 group. It is a part of the task: it counts to the task's limits, is killed
-    /// and removed with it.
-    pub(crate) fn part(&self, name: &str) -> io::Result<Option<PathBuf>> {
-        let Some(unified) = &self.unified else { return Ok(None) };
-        let part = unified.join(name);
-        fs::create_dir(&part)?;
-        Ok(Some(part))
+    /// Makes a group below the task's own, whose processes can be killed by themselves. It is a part of
+    /// the task: it counts to the task's limits, is killed and removed with it.
+    pub(crate) fn part(&self, name: &str) -> io::Result<Part> {
+        let joined = self.joined.clone();
+        let mut part = Part { group: Self { joined, ..Self::default() }, own: Self::default() };
+        if let Some(unified) = &self.unified {
+            let dir = unified.join(name);
+            make(&dir)?;
+            part.group.unified = Some(dir.clone());
+            part.own.unified = Some(dir);
+        } else if let Some(freezer) = &self.freezer {
+            let dir = freezer.join(name);
+            make(&dir)?;
+            part.group.joined.retain(|joined| joined != freezer);
+            part.group.joined.push(dir.clone());
+            part.own = Self { joined: vec![dir.clone()], freezer: Some(dir), ..Self::default() };
+        }
+        Ok(part)
     }
 
     /// Removes the groups, which must be empty; those that are gone are fine.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        // What was killed in the middle of a probe has left its part.
-        let parts = self.unified.iter().flat_map(fs::read_dir).flatten().flatten();
-        for part in parts.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            fs::remove_dir(part.path()).ok();
+        // What was killed in the middle of a probe, or of one more program, has left its part.
+        for part in self.unified.iter().chain(&self.freezer).flat_map(|group| parts(group)) {
+            fs::remove_dir(part).ok();
         }
         for dir in self.unified.iter().chain(&self.joined) {
             match fs::remove_dir(dir) {
@@ -79,8 +88,36 @@ impl Group {
     }
 }
 
+/// A part of a task's groups, for one more program in it. Nothing but what came of that is in it.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// What the program is to be born in and to join. Not to kill by: the limits of v1 are the task's.
+    pub(crate) group: Group,
+    /// What is the part's alone; empty where no group can be made.
+    own: Group,
+}
+
+impl Part {
+    /// Kills every process of the part. `false` when there is no group to do it by.
+    pub(crate) fn kill(&self) -> bool {
+        self.own.kill()
+    }
+
+    /// Removes what is the part's alone, which must be empty.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        self.own.remove()
+    }
+}
+
+/// The groups below one.
+fn parts(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path())
+}
+
 /// Kills whoever is listed until nobody new is; `false` when there is no list.
-fn kill_listed(group: &Path) -> bool {
+pub(super) fn kill_listed(group: &Path) -> bool {
     let mut killed = BTreeSet::new();
     for _round in 0..KILL_ROUNDS {
         let before = killed.len();
@@ -94,9 +131,12 @@ fn kill_listed(group: &Path) -> bool {
     true
 }
 
-/// Kills the processes that are in the group now and were not killed yet.
+/// Kills the processes that are in the group and its parts now and were not killed yet.
 fn kill_once(group: &Path, killed: &mut BTreeSet<i32>) -> io::Result<()> {
-    let listed = fs::read_to_string(group.join("cgroup.procs"))?;
+    let mut listed = fs::read_to_string(group.join("cgroup.procs"))?;
+    // One that is gone meanwhile had nobody in it.
+    let parts = parts(group).map(|part| fs::read_to_string(part.join("cgroup.procs")));
+    listed.extend(parts.flatten());
     for pid in listed.lines().filter_map(|line| line.parse().ok()) {
         if killed.insert(pid) {
             // Who is gone by now needs no killing.

@@ -17,7 +17,7 @@ use swarm_model::resources::Limits;
 
 use self::detect::Hierarchy;
 use super::Failure;
-pub(crate) use group::Group;
+pub(crate) use group::{Group, Part};
 
 /// The kernel's default period of CPU bandwidth.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -261,14 +261,56 @@ mod tests {
         assert!(group.remove().is_ok(), "removing again is fine");
     }
 
+    /// Of each kind that this machine has.
+    fn each_kind() -> impl Iterator<Item = Cgroups> {
+        let all = Cgroups::probe("swarm-unit-test");
+        let v2 = all.unified.map(|it| Cgroups { unified: Some(it), ..Cgroups::default() });
+        let v1 = all.freezer.map(|it| Cgroups { freezer: Some(it), ..Cgroups::default() });
+        v2.into_iter().chain(v1)
+    }
+
     #[test]
     fn every_kind_of_group_kills_what_is_in_it() {
-        let all = Cgroups::probe("swarm-unit-test");
-        if all.unified.is_some() {
-            check(&Cgroups { unified: all.unified.clone(), ..Cgroups::default() });
+        each_kind().for_each(|cgroups| check(&cgroups));
+    }
+
+    #[test]
+    fn a_part_is_killed_by_itself_and_with_the_whole() {
+        let task = TaskId::from_raw(task().raw() + 1);
+        for cgroups in each_kind() {
+            let group = cgroups.create(task, &Limits::default()).unwrap();
+            let [one, other] = ["one", "other"].map(|name| group.part(name).unwrap());
+            let mut whole = fill(&group);
+            let mut parts = [&one, &other].map(|part| fill(&part.group));
+            assert!(one.kill(), "{one:?}");
+            assert!(!parts[0].wait().unwrap().success());
+            assert!(whole.try_wait().unwrap().is_none() && parts[1].try_wait().unwrap().is_none());
+            while one.remove().is_err() {
+                std::thread::yield_now();
+            }
+            assert!(group.kill(), "{group:?}");
+            assert!(!whole.wait().unwrap().success() && !parts[1].wait().unwrap().success());
+            // The other part goes with it.
+            while group.remove().is_err() {
+                std::thread::yield_now();
+            }
         }
-        if all.freezer.is_some() {
-            check(&Cgroups { freezer: all.freezer, ..Cgroups::default() });
+        let none = Group::default().part("none").unwrap();
+        assert!(!none.kill() && none.remove().is_ok());
+    }
+
+    #[test]
+    fn without_a_file_to_kill_by_the_parts_are_listed_too() {
+        let task = TaskId::from_raw(task().raw() + 2);
+        for cgroups in each_kind() {
+            let group = cgroups.create(task, &Limits::default()).unwrap();
+            let mut within = fill(&group.part("part").unwrap().group);
+            let dir = group.unified.as_ref().or(group.freezer.as_ref()).unwrap();
+            assert!(group::kill_listed(dir));
+            assert!(!within.wait().unwrap().success());
+            while group.remove().is_err() {
+                std::thread::yield_now();
+            }
         }
     }
 

@@ -12,9 +12,11 @@ use std::process::ExitCode;
 use bytes::BytesMut;
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use super::exec::ExecRecord;
+use super::processes::end_part;
+use super::record::LaunchRecord;
 use super::relay::{Lines, Relay};
 use super::report::{StartError, Step};
 use super::spawn::{self, Birth};
@@ -74,12 +76,20 @@ fn start(record: &ExecRecord, incoming: BytesMut) -> Result<Relay, StartError> {
     let (lines, birth) = wire(record, &task).map_err(at(Step::Terminal))?;
     isolate::share_pids(&record.launch.namespaces, &task)
         .map_err(|error| Step::Namespaces.failed(&error.into()))?;
-    let child = spawn::spawn(&record.launch, birth)?;
-    let relay = relay(lines, task, child, incoming);
-    relay.map_err(|error| {
-        super::processes::end_tree(|| false);
-        Step::Fork.failed(&error)
-    })
+    let name = format!("exec-{}", getpid().as_raw_pid());
+    let part = record.launch.group.part(&name).map_err(at(Step::Group))?;
+    let launch = LaunchRecord { group: part.group.clone(), ..record.launch.clone() };
+    let started = spawn::spawn(&launch, birth).and_then(|child| {
+        let ended = watch(&lines, child).map_err(|error| Step::Fork.failed(&error))?;
+        Ok((child, ended))
+    });
+    match started {
+        Ok(program) => Ok(Relay::new(lines, task, program, part, incoming)),
+        Err(error) => {
+            end_part(&part);
+            Err(error)
+        }
+    }
 }
 
 fn gone() -> io::Error {
@@ -110,12 +120,12 @@ fn wire(record: &ExecRecord, task: &OwnedFd) -> io::Result<(Lines, Birth)> {
     Ok((lines, Birth { stdin, stdout, stderr, terminal: false, beside }))
 }
 
-fn relay(lines: Lines, task: OwnedFd, child: Pid, incoming: BytesMut) -> io::Result<Relay> {
+/// Makes all lines ready to be carried between; gives what tells of the child's end.
+fn watch(lines: &Lines, child: Pid) -> io::Result<OwnedFd> {
     let (control, report) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     let own = [&lines.input, &lines.output, &lines.errors];
     for line in own.into_iter().flatten().map(|line| line.as_fd()).chain([control, report]) {
         ioctl_fionbio(line, true)?;
     }
-    let ended = pidfd_open(child, PidfdFlags::empty())?;
-    Ok(Relay::new(lines, task, child, ended, incoming))
+    Ok(pidfd_open(child, PidfdFlags::empty())?)
 }

@@ -5,10 +5,10 @@
 //! daemon holds. One thread, no async runtime. What the answer means is not its business.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,11 @@ use rustix::process::{
 use swarm_model::probe::PROBE_TEXT_MAX;
 
 use super::isolate;
-use super::processes::end_tree;
+use super::processes::{end_part, now};
 use super::record::{LaunchRecord, RunDir};
 use super::resolve;
 use super::spawn::{self, Birth};
 use crate::runtime::Exit;
-use crate::runtime::cgroup::Group;
 use crate::runtime::probe::{Answer, OUTPUT_MAX, late};
 
 /// The first argument that makes this binary a prober; then run directory, milliseconds, command.
@@ -89,16 +88,11 @@ impl Question {
             .group
             .part(&format!("probe-{}", getpid().as_raw_pid()))
             .map_err(|error| unknown("cannot make a cgroup", &error))?;
-        // The limits of v1 hold for it, too. By the rest it must not be found: that is the task.
-        let joined = launch.group.joined.clone();
-        let group = Group { unified: part.clone(), joined, ..Group::default() };
+        let group = part.group.clone();
         let arguments = self.words;
         let record = LaunchRecord { program, arguments, group, ..launch };
         let answer = attend(&record, task, self.within);
-        end_all(part.as_deref());
-        if let Some(part) = &part {
-            fs::remove_dir(part).ok();
-        }
+        end_part(&part);
         answer
     }
 }
@@ -206,18 +200,4 @@ fn with_output(answer: Answer, text: &[u8]) -> Answer {
     let mut why = if words.is_empty() { why } else { format!("{why}: {words}") };
     why.truncate(why.floor_char_boundary(PROBE_TEXT_MAX));
     Answer::Failed(why)
-}
-
-/// Kills and reaps all that came of the command: what is in its group, and what descends from here.
-fn end_all(part: Option<&Path>) {
-    let group = Group { unified: part.map(Path::to_owned), ..Group::default() };
-    end_tree(|| {
-        group.kill();
-        false
-    });
-}
-
-fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the prober is a process of its own")]
-    Instant::now()
 }

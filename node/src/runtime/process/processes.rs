@@ -5,12 +5,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::fs::Timespec;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, wait,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::cgroup::Part;
 
 /// Rounds of looking for processes that were forked while the others were being stopped.
 const STOP_ROUNDS: usize = 50;
@@ -154,9 +157,37 @@ pub(super) fn end_tree(at_once: impl Fn() -> bool) {
         if !at_once() {
             kill_all(|| descendants(getpid().as_raw_pid()));
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: REAP_PAUSE_NS << round.min(REAP_DOUBLINGS) };
-        rustix::event::poll(&mut [], Some(&pause)).ok();
+        pause(round);
     }
+}
+
+/// Kills and reaps all that came of one more program in a task: what is in its part of the task's groups,
+/// and what descends from this process. Orphans in a private pid namespace are found by the group alone.
+pub(super) fn end_part(part: &Part) {
+    end_tree(|| {
+        part.kill();
+        false
+    });
+    for round in 0..REAP_ROUNDS {
+        // Only when the last one has left.
+        if part.remove().is_ok() {
+            return;
+        }
+        part.kill();
+        pause(round);
+    }
+}
+
+/// Longer from round to round.
+fn pause(round: u32) {
+    let pause = Timespec { tv_sec: 0, tv_nsec: REAP_PAUSE_NS << round.min(REAP_DOUBLINGS) };
+    rustix::event::poll(&mut [], Some(&pause)).ok();
+}
+
+/// Now, for the small processes beside a task: they are no part of a simulation.
+pub(super) fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "each of them is a process of its own")]
+    Instant::now()
 }
 
 /// Which boot of the machine this is.

@@ -5,22 +5,27 @@
 //! bounded and whoever is slow slows the other. An end is seen even then.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
+use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
-use super::processes::end_tree;
+use super::processes::{end_part, now};
 use super::terminal;
 use crate::chunk::{Chunk, DATA_MAX, Ended};
+use crate::runtime::cgroup::Part;
 
 /// Output that may wait for the daemon.
 const WAITING_MAX: usize = 64 << 10;
 /// How often those are reaped that the program left to the keeper.
 const REAP: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long the last output is waited for: someone outside of the keeper's reach may hold its pipe.
-const DRAIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+const DRAIN: Duration = Duration::from_secs(2);
+/// What a terminal holds of what its program wrote, at most.
+const TERMINAL_MAX: usize = 64 << 10;
 /// What a terminal takes for the end of input.
 const END_OF_TRANSMISSION: &[u8] = &[4];
 /// The exit code of what was killed.
@@ -44,6 +49,8 @@ pub(super) struct Relay {
     child: Pid,
     /// Tells of the child's end.
     ended: OwnedFd,
+    /// What it was born in.
+    part: Part,
     status: Option<WaitStatus>,
     /// Nothing is carried to the program any more.
     over: bool,
@@ -82,20 +89,20 @@ impl Relay {
     pub(super) fn new(
         lines: Lines,
         task: OwnedFd,
-        child: Pid,
-        ended: OwnedFd,
+        (child, ended): (Pid, OwnedFd),
+        part: Part,
         incoming: BytesMut,
     ) -> Self {
         let (pending, outgoing) = Default::default();
         let (status, over) = (None, false);
-        Self { lines, task, child, ended, status, over, incoming, pending, outgoing }
+        Self { lines, task, child, ended, part, status, over, incoming, pending, outgoing }
     }
 
     /// Carries until the end, ends all that is left, and tells the daemon how it ended.
     pub(super) fn run(mut self) {
         let stop = self.carry();
         self.over = true;
-        end_tree(|| false);
+        end_part(&self.part);
         if stop == Stop::Abandoned || self.drain().is_err() {
             return;
         }
@@ -139,11 +146,17 @@ impl Relay {
         }
     }
 
-    /// Carries what is left of the output.
+    /// Carries what is left of the output: no more than its lines hold, however much somebody goes on
+    /// writing who could not be ended.
     fn drain(&mut self) -> Result<(), Errno> {
         self.lines.input = None;
+        let mut held = [&self.lines.output, &self.lines.errors].map(capacity);
+        let until = now() + DRAIN;
         while self.lines.output.is_some() || self.lines.errors.is_some() {
-            let waits = if self.outgoing.is_empty() { Some(&DRAIN) } else { None };
+            // Later on what is there is still taken, but nothing waited for.
+            let left = until.saturating_duration_since(now());
+            let left = Timespec::try_from(left).map_err(|_far| Errno::INVAL)?;
+            let waits = if self.outgoing.is_empty() { Some(&left) } else { None };
             let ready = self.look(waits).ok_or(Errno::IO)?;
             if ready.hung_up {
                 return Err(Errno::PIPE);
@@ -151,26 +164,35 @@ impl Relay {
             if !(ready.output || ready.errors || ready.report) {
                 return Ok(());
             }
-            self.serve(&ready)?;
+            let read = self.serve(&ready)?;
+            let lines = [&mut self.lines.output, &mut self.lines.errors];
+            for ((line, held), read) in lines.into_iter().zip(&mut held).zip(read) {
+                *held = held.saturating_sub(read);
+                if *held == 0 {
+                    *line = None;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Reads and writes what can be.
-    fn serve(&mut self, ready: &Ready) -> Result<(), Errno> {
+    /// Reads and writes what can be; gives how much of output and errors was read.
+    fn serve(&mut self, ready: &Ready) -> Result<[usize; 2], Errno> {
         if ready.control {
             self.listen()?;
         }
         if ready.input {
             self.feed();
         }
+        let mut read = [0; 2];
         if ready.output {
-            collect(&mut self.lines.output, Chunk::Output, &mut self.outgoing);
+            read[0] = collect(&mut self.lines.output, Chunk::Output, &mut self.outgoing);
         }
         if ready.errors {
-            collect(&mut self.lines.errors, Chunk::Errors, &mut self.outgoing);
+            read[1] = collect(&mut self.lines.errors, Chunk::Errors, &mut self.outgoing);
         }
-        self.report()
+        self.report()?;
+        Ok(read)
     }
 
     /// Waits until something can be done; `None` when even that fails.
@@ -309,19 +331,32 @@ impl Relay {
     }
 }
 
-/// Reads what the program wrote; its end closes the line.
-fn collect(line: &mut Option<OwnedFd>, chunk: fn(Bytes) -> Chunk, outgoing: &mut BytesMut) {
-    let Some(open) = line else { return };
+/// How much a line may hold that was written and not read.
+fn capacity(line: &Option<OwnedFd>) -> usize {
+    let Some(line) = line else { return 0 };
+    // What is no pipe is a terminal.
+    fcntl_getpipe_size(line).unwrap_or(TERMINAL_MAX)
+}
+
+/// Reads what the program wrote: how much; its end closes the line.
+fn collect(
+    line: &mut Option<OwnedFd>,
+    chunk: fn(Bytes) -> Chunk,
+    outgoing: &mut BytesMut,
+) -> usize {
+    let Some(open) = line else { return 0 };
     let mut part = vec![0; DATA_MAX];
     match read(open, &mut part) {
         Ok(count) if count > 0 => {
             part.truncate(count);
             chunk(part.into()).put(outgoing);
+            return count;
         }
         Err(Errno::AGAIN | Errno::INTR) => {}
         // A terminal that nobody has open any more fails with EIO.
         Ok(_) | Err(_) => *line = None,
     }
+    0
 }
 
 /// What a shell makes of a program's end.
