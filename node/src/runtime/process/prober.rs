@@ -19,11 +19,11 @@ use rustix::process::{
 };
 use swarm_model::probe::PROBE_TEXT_MAX;
 
-use super::isolate;
 use super::processes::{end_part, now};
 use super::record::{LaunchRecord, RunDir};
-use super::resolve;
+use super::report::{StartError, Step};
 use super::spawn::{self, Birth};
+use super::{isolate, resolve};
 use crate::runtime::Exit;
 use crate::runtime::probe::{Answer, OUTPUT_MAX, late};
 
@@ -107,13 +107,33 @@ fn attend(record: &LaunchRecord, task: OwnedFd, within: Duration) -> Result<Answ
     isolate::share_pids(&record.namespaces, &task).map_err(|error| broken(error.into()))?;
     let beside = Some(task);
     let birth = Birth { stdin: None, stdout: end, stderr: other, terminal: false, beside };
-    let child = spawn::spawn(record, birth)
-        .map_err(|error| Answer::Failed(error.into_failure(record).to_line()))?;
+    let child = spawn::spawn(record, birth).map_err(|error| not_started(error, record))?;
     let mut said = Said { output: File::from(output), text: Vec::new(), is_over: false };
     match wait_for(child, &mut said, began + within).map_err(broken)? {
         End::Own(status) => Ok(verdict(status, &said.text)),
         End::Late => Ok(with_output(late(within), &said.text)),
         End::Unwanted => Err(Answer::Unknown("nobody wants to know any more".to_owned())),
+    }
+}
+
+/// What it says of the task that the command was not started.
+fn not_started(error: StartError, record: &LaunchRecord) -> Answer {
+    let step = error.step;
+    let why = error.into_failure(record).to_line();
+    match step {
+        Step::Account | Step::Workdir | Step::Execute => Answer::Failed(why),
+        Step::Launch
+        | Step::Refuge
+        | Step::Log
+        | Step::Fork
+        | Step::Session
+        | Step::Group
+        | Step::Isolate
+        | Step::Hostname
+        | Step::Bond
+        | Step::Record
+        | Step::Terminal
+        | Step::Namespaces => Answer::Unknown(why),
     }
 }
 
@@ -200,4 +220,27 @@ fn with_output(answer: Answer, text: &[u8]) -> Answer {
     let mut why = if words.is_empty() { why } else { format!("{why}: {words}") };
     why.truncate(why.floor_char_boundary(PROBE_TEXT_MAX));
     Answer::Failed(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::process::record::parse;
+
+    #[test]
+    fn only_what_is_the_task_s_own_fault_counts_against_it() {
+        let record: LaunchRecord = parse(
+            br#"{"format":1,"record":{"task":"0000000000000000000000003","program":"/bin/a",
+            "arguments":["a"],"env":[],"account":null,"workdir":"/","own_workdir":false,
+            "hostname":null,"group":{"unified":null,"joined":[],"freezer":null,"memory":null},
+            "refuge":[],"log_dir":"/l","log":{"max_file":1048576,"max_files":3}}}"#,
+        )
+        .expect("is one");
+        let own = [Step::Account, Step::Workdir, Step::Execute];
+        for step in Step::ALL {
+            let answer = not_started(StartError { step, errno: libc::EAGAIN }, &record);
+            assert_eq!(matches!(answer, Answer::Failed(_)), own.contains(&step), "{answer:?}");
+            assert_eq!(matches!(answer, Answer::Unknown(_)), !own.contains(&step), "{answer:?}");
+        }
+    }
 }
