@@ -14,16 +14,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, getpid, pidfd_open, waitpid};
 use swarm_model::probe::PROBE_TEXT_MAX;
 
 use super::processes::{end_part, now};
 use super::record::{LaunchRecord, RunDir};
 use super::report::{StartError, Step};
 use super::spawn::{self, Birth};
-use super::{isolate, resolve};
+use super::{isolate, resolve, supervisor};
 use crate::runtime::Exit;
 use crate::runtime::probe::{Answer, OUTPUT_MAX, late};
 
@@ -35,9 +33,7 @@ const NAME: &std::ffi::CStr = c"task-probe";
 /// Runs one probe and tells its [`Answer`] on the standard output.
 pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(question) = Question::parse(arguments) else { return ExitCode::from(2) };
-    rustix::process::setsid().ok();
-    rustix::thread::set_name(NAME).ok();
-    set_child_subreaper(Some(getpid())).ok();
+    supervisor::detach(NAME);
     let answer = question.ask().unwrap_or_else(|answer| answer);
     let mut line = serde_json::to_vec(&answer).unwrap_or_default();
     line.push(b'\n');
