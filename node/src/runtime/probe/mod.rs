@@ -47,11 +47,25 @@ impl fmt::Display for Span {
 
 /// Connects to `address`, and lets go at once.
 pub(crate) async fn tcp(address: SocketAddr, within: Duration) -> Answer {
-    match tokio::time::timeout(within, TcpStream::connect(address)).await {
+    match tokio::time::timeout(within, connect(address)).await {
         Err(_late) => late(within),
         Ok(Ok(_connected)) => Answer::Passed,
-        Ok(Err(error)) => refused(address, &error),
+        Ok(Err(answer)) => answer,
     }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, Answer> {
+    let stream = TcpStream::connect(address).await;
+    stream.and_then(to_another).map_err(|error| refused(address, &error))
+}
+
+/// Refuses a connection to itself: that is what comes of a local port that nobody listens on when the
+/// kernel picks the very same for this end.
+fn to_another(stream: TcpStream) -> io::Result<TcpStream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 /// Gets `path` from `address`, and looks at the answer's status.
@@ -63,9 +77,9 @@ pub(crate) async fn http(address: SocketAddr, path: &str, within: Duration) -> A
 }
 
 async fn get(address: SocketAddr, path: &str) -> Answer {
-    let mut stream = match TcpStream::connect(address).await {
+    let mut stream = match connect(address).await {
         Ok(stream) => stream,
-        Err(error) => return refused(address, &error),
+        Err(answer) => return answer,
     };
     let port = address.port();
     if let Err(error) = stream.write_all(http::request(address, path).as_bytes()).await {
@@ -172,6 +186,16 @@ mod tests {
         let refused = format!("port {}: connection refused", address.port());
         assert_eq!(tcp(address, SOON).await, Answer::Failed(refused.clone()));
         assert_eq!(http(address, "/", SOON).await, Answer::Failed(refused));
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_itself_is_none() {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let address = socket.local_addr().expect("bound");
+        let itself = socket.connect(address).await.expect("the kernel lets it");
+        let error = to_another(itself).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
