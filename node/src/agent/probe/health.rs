@@ -51,6 +51,11 @@ impl Health {
         }
     }
 
+    /// Whether there was any answer yet.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked > 0
+    }
+
     /// The answer of the probe that began at `began`.
     ///
     /// A failure counts once an interval: before the first success it is asked more often, to see the

@@ -79,7 +79,7 @@ struct Seen {
 
 impl Watcher {
     /// The watch over `task`, which runs since `started`. Posts that it runs, or that it waits for its
-    /// first success.
+    /// first success; of an adopted task with readiness nothing before an answer to that.
     pub(super) fn begin(
         (task, runtime): (TaskId, Arc<dyn TaskRuntime>),
         (board, clock): (Arc<Board>, Arc<dyn Clock>),
@@ -174,12 +174,19 @@ impl Watcher {
     /// If it may be sent work now: posts that it may not any more.
     pub(super) fn drain(&self) -> bool {
         let mut seen = self.lock();
-        let was_ready = seen.posted.as_ref().is_some_and(|(status, _)| status.is_ready());
+        let was_ready = self.is_unasked(&seen)
+            || seen.posted.as_ref().is_some_and(|(status, _)| status.is_ready());
         if was_ready {
             seen.draining = true;
             self.post(&mut seen);
         }
         was_ready
+    }
+
+    /// Whether it is not known yet if a task of an earlier life takes work: it may well do so now.
+    fn is_unasked(&self, seen: &Seen) -> bool {
+        let unasked = seen.ready.as_ref().is_some_and(|ready| !ready.was_asked());
+        self.origin == Origin::Adopted && unasked && !seen.draining
     }
 
     /// What the probes said last.
@@ -190,6 +197,11 @@ impl Watcher {
     /// Posts what there is to say, unless it was said.
     fn post(&self, seen: &mut Seen) {
         let status = self.status(seen);
+        let is_well = status.health.as_ref().is_none_or(|health| is_well(health.status));
+        if self.is_unasked(seen) && status.state == ObservedState::Running && is_well {
+            // Not ready it is only by want of an answer: until then stands what is on record.
+            return;
+        }
         if let Some((before, at)) = &seen.posted {
             let gist = |status: &TaskStatus| {
                 let health = status.health.as_ref();
@@ -231,7 +243,7 @@ impl Watcher {
             Some(Standing::Passing) => HealthState::Healthy,
             Some(Standing::Failing) => HealthState::Unhealthy,
         };
-        let is_well = matches!(status, HealthState::None | HealthState::Healthy);
+        let is_well = is_well(status);
         let takes = seen.ready.as_ref().is_none_or(|ready| ready.standing == Standing::Passing);
         let words = |health: &Option<Health>| health.as_ref().map(|health| health.message.clone());
         let message = if !is_well {
@@ -246,4 +258,8 @@ impl Watcher {
         let ready = is_well && takes && !seen.draining;
         Some(Said { status, ready, message: message.unwrap_or_default() })
     }
+}
+
+fn is_well(health: HealthState) -> bool {
+    matches!(health, HealthState::None | HealthState::Healthy)
 }

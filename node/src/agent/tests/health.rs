@@ -256,6 +256,56 @@ async fn an_adopted_task_goes_on_being_asked_and_gets_its_time_again() {
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
 }
 
+/// A daemon that was started again beside a task that is ready.
+async fn started_again(machine: &Machine, change: impl Fn(&mut TaskTemplate)) -> Daemon {
+    let mut daemon = machine.boot().await;
+    daemon.assign(vec![with("web", change)]).await;
+    daemon.sees("ready", TaskStatus::is_ready).await;
+    daemon.stop().await;
+    machine.boot().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_task_is_not_called_unready_before_it_was_asked() {
+    let ready_only = |template: &mut TaskTemplate| template.ready = Some(probe());
+    let both = |template: &mut TaskTemplate| {
+        template.health = Some(probe());
+        template.ready = Some(Probe { start_interval_ms: 1000, ..probe() });
+    };
+    let machine = Machine::new();
+    let daemon = started_again(&machine, ready_only).await;
+    let first = daemon.sees("adopted", |_any| true).await;
+    assert_eq!((first.state, first.is_ready()), (ObservedState::Running, true));
+    let machine = Machine::new();
+    let daemon = started_again(&machine, both).await;
+    let first = daemon.sees("adopted", |it| it.state == ObservedState::Running).await;
+    assert!(first.is_ready(), "{first:?}");
+    // Its first answer counts, whatever it was before.
+    let machine = Machine::new();
+    let mut daemon = machine.boot().await;
+    daemon.assign(vec![with("web", ready_only)]).await;
+    daemon.sees("ready", TaskStatus::is_ready).await;
+    daemon.stop().await;
+    machine.runtime.condition("web", Condition::Ill);
+    let daemon = machine.boot().await;
+    let first = daemon.sees("adopted", |_any| true).await;
+    assert_eq!((first.state, first.is_ready()), (ObservedState::Running, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_task_that_was_not_asked_yet_is_drained() {
+    let drained = |template: &mut TaskTemplate| {
+        template.ready = Some(probe());
+        template.drain_delay_ms = 5000;
+    };
+    let machine = Machine::new();
+    let mut daemon = started_again(&machine, drained).await;
+    let began = Instant::now();
+    daemon.assign(vec![wanted(with("web", drained), DesiredState::Shutdown)]).await;
+    daemon.until(1, SHUTDOWN).await;
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_answer_again_is_no_news() {
     let machine = Machine::new();
