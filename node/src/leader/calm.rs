@@ -40,9 +40,13 @@ impl Calm {
         for (node, reports) in reports {
             for report in reports {
                 let StatusReport { task, status } = &report;
-                // What only a liar says of another node's task is dropped later; it must not hold up the rest.
+                // What a liar says of another node's task is dropped by the recorder; here it must not
+                // take the place of what the task's own node says.
                 let known = view.tasks.get(task).filter(|known| known.node == Some(node));
-                let Some(known) = known else { continue };
+                let Some(known) = known else {
+                    admitted.entry(node).or_default().push(report);
+                    continue;
+                };
                 let only_health = known.status.state == status.state;
                 if only_health && self.recorded.contains_key(task) {
                     self.held.insert(*task, (node, report.status));
@@ -134,6 +138,20 @@ mod tests {
         assert_eq!(leader.hears(at(1020), Some(status(Failed, false))), 1, "an end does not wait");
         assert_eq!(leader.hears(at(9000), None), 0, "what waited is out of date");
         assert_eq!(leader.hears(at(9010), Some(status(Failed, true))), 1, "it is calm again");
+    }
+
+    #[test]
+    fn what_another_node_says_is_left_to_the_recorder_and_holds_up_nothing() {
+        let (mut leader, now) = (Leader::new(), Instant::now());
+        assert_eq!(leader.hears(now, Some(status(Running, true))), 1);
+        assert_eq!(leader.hears(now, Some(status(Running, false))), 0, "it waits");
+        let (liar, task) = (NodeId::from_raw(2), TaskId::from_raw(1));
+        for lie in [status(Running, true), status(Failed, false)] {
+            let lies = vec![StatusReport { task, status: lie }];
+            let admitted = leader.calm.admit(&leader.view, now, [(liar, lies.clone())].into());
+            assert_eq!(admitted, Reports::from([(liar, lies)]));
+        }
+        assert_eq!(leader.hears(now + PAUSE, None), 1, "what waited");
     }
 
     proptest! {
