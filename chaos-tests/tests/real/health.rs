@@ -320,6 +320,8 @@ async fn a_user_sees_why_a_task_does_not_run_yet() -> Result<()> {
     let tasks: Vec<TaskEntry> = cluster.client(0).get("/v1/tasks").await?;
     let health = tasks[0].task.status.health.as_ref().context("it has a probe")?;
     ensure!((health.status, health.ready) == (HealthState::Starting, false), "{health:?}");
+    // And can look into it.
+    ensure!(said("exec web.1 echo here").await? == "here\n", "it is there already");
     // Without its probe it runs.
     let update = said("service update --no-healthcheck web").await?;
     ensure!(update.contains("web"), "{update}");

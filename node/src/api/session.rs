@@ -21,6 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::interval;
 
 use swarm_model::task::Task;
+use swarm_model::task_state::ObservedState;
 use swarm_model::view::View;
 use swarm_net::transport::{MessageReceiver, MessageSender, MessageStream};
 
@@ -102,12 +103,23 @@ pub(super) async fn reach(
     }
 }
 
-/// Refuses a task that does not run (any more).
+/// Refuses a task that does not run (any more). One that starts may well run, and not be healthy yet: that
+/// is when somebody looks into it. If it does not, its node says so.
 pub(super) fn running<'a>(api: &Api, view: &View, task: &'a Task) -> Result<&'a Task, ApiError> {
-    if task.status.state == swarm_model::task_state::ObservedState::Running {
-        return Ok(task);
+    match task.status.state {
+        ObservedState::Starting | ObservedState::Running => Ok(task),
+        ObservedState::New
+        | ObservedState::Pending
+        | ObservedState::Assigned
+        | ObservedState::Accepted
+        | ObservedState::Preparing
+        | ObservedState::Ready
+        | ObservedState::Complete
+        | ObservedState::Shutdown
+        | ObservedState::Failed
+        | ObservedState::Rejected
+        | ObservedState::Orphaned => Err(not_running(api, view, task)),
     }
-    Err(not_running(api, view, task))
 }
 
 fn not_running(api: &Api, view: &View, task: &Task) -> ApiError {

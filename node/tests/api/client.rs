@@ -98,6 +98,16 @@ impl Client {
         self.send(Method::DELETE, target, None, None).await
     }
 
+    /// Asks for a conversation that is refused.
+    pub(crate) async fn upgrade(&self, target: &str, body: &Value) -> Reply {
+        let request = Request::post(target).header("host", "swarm").header("connection", "upgrade");
+        let request = request.header("upgrade", swarm_node::api::PROTOCOL);
+        let request = request.body(Full::from(body.to_string())).unwrap();
+        let mut sender = self.connect().await;
+        let answer = timeout(DEADLINE, sender.send_request(request)).await.unwrap().unwrap();
+        collect(answer).await
+    }
+
     /// Opens a stream of lines.
     pub(crate) async fn stream(&self, target: &str) -> Lines {
         let request = Request::get(target).header("host", "swarm").body(Full::default()).unwrap();

@@ -195,3 +195,22 @@ async fn nodes_of_one_name_are_told_apart_and_filtered_together() {
     assert_eq!(nowhere.code(), "not_found");
     assert!(nowhere.message().ends_with("see `swarm node ls`"), "{nowhere:?}");
 }
+
+#[tokio::test]
+async fn one_more_program_is_for_tasks_that_run_or_are_not_healthy_yet() {
+    let it = Fixture::new(1);
+    it.client.post("/v1/services/create", &replicated("web", 1)).await;
+    it.backend.place("web", &[(1, Slot::Replica(1), node_id(1))]);
+    let task = swarm_model::id::TaskId::from_raw(1 << 64);
+    for (state, code) in [
+        (ObservedState::Preparing, "conflict"),
+        // No task is here, so these get as far as that.
+        (ObservedState::Starting, "unavailable"),
+        (ObservedState::Running, "unavailable"),
+        (ObservedState::Failed, "conflict"),
+    ] {
+        it.backend.report(task, state);
+        let reply = it.client.upgrade("/v1/tasks/web.1/exec", &json!({"Command": ["id"]})).await;
+        assert_eq!(reply.code(), code, "{state}: {reply:?}");
+    }
+}
