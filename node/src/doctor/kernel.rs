@@ -10,6 +10,9 @@ use super::Finding;
 /// The first kernel that starts a program inside its cgroup (`clone3` with `CLONE_INTO_CGROUP`): before
 /// it, a program could fork away before it is found.
 const INTO_CGROUP: (u32, u32) = (5, 7);
+/// The first kernel in which a program joins the namespaces of another that it holds (`setns` with a
+/// pidfd): before it, `swarm exec` and probes' commands fail in tasks that have some of their own.
+const JOIN_BY_PIDFD: (u32, u32) = (5, 8);
 
 pub(super) fn check() -> Finding {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -24,7 +27,7 @@ fn judge(release: &str, pidfd: Result<(), (bool, io::Error)>) -> Finding {
     match pidfd {
         Err((true, _)) => {
             let found = format!("Linux {release} has no pidfd_open");
-            Finding::bad(CHECK, found, "run Linux 5.7 or later")
+            Finding::bad(CHECK, found, "run Linux 5.8 or later")
         }
         Err((false, error)) => {
             let found = format!("Linux {release} lets no process be held: {error}");
@@ -32,7 +35,14 @@ fn judge(release: &str, pidfd: Result<(), (bool, io::Error)>) -> Finding {
         }
         Ok(()) if version(release).is_some_and(|have| have < INTO_CGROUP) => {
             let found = format!("Linux {release} starts programs outside of their cgroup");
-            Finding::warn(CHECK, found, "run Linux 5.7 or later")
+            Finding::warn(CHECK, found, "run Linux 5.8 or later")
+        }
+        Ok(()) if version(release).is_some_and(|have| have < JOIN_BY_PIDFD) => {
+            let found = format!(
+                "Linux {release} runs no `swarm exec` and no probe's command in a task that has \
+                 namespaces or a host name of its own"
+            );
+            Finding::warn(CHECK, found, "run Linux 5.8 or later")
         }
         Ok(()) => Finding::ok(CHECK, format!("Linux {release}")),
     }
@@ -54,6 +64,8 @@ mod tests {
         assert_eq!(version("5.10"), Some((5, 10)));
         assert_eq!(version("mine"), None);
         assert_eq!(judge("5.10.0", Ok(())).verdict, Verdict::Ok);
+        assert_eq!(judge("5.8", Ok(())).verdict, Verdict::Ok);
+        assert_eq!(judge("5.7.19", Ok(())).verdict, Verdict::Warn);
         assert_eq!(judge("5.6.19", Ok(())).verdict, Verdict::Warn);
         assert_eq!(judge("mine", Ok(())).verdict, Verdict::Ok);
     }
@@ -63,7 +75,7 @@ mod tests {
         let old = judge("4.19", Err((true, Errno::NOSYS.into())));
         let sandboxed = judge("6.1", Err((false, Errno::PERM.into())));
         assert_eq!((old.verdict, sandboxed.verdict), (Verdict::Bad, Verdict::Bad));
-        assert!(old.fix.contains("5.7") && sandboxed.fix.contains("seccomp"), "{sandboxed:?}");
+        assert!(old.fix.contains("5.8") && sandboxed.fix.contains("seccomp"), "{sandboxed:?}");
     }
 
     #[test]
