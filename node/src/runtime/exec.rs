@@ -50,8 +50,8 @@ pub type ExecInput = ChunkWriter<Box<dyn AsyncWrite + Send + Unpin>>;
 /// Where its chunks come from.
 pub type ExecOutput = ChunkReader<Box<dyn AsyncRead + Send + Unpin>>;
 
-/// A conversation with what was started. The last chunk is always `Ended`. Dropping the input ends all
-/// that was started, at once.
+/// A conversation with what was started. The last chunk is `Ended`, unless who carries it was killed: then
+/// the chunks just stop. Dropping the input ends all that was started, at once.
 pub struct ExecSession {
     /// Takes `Input`, `InputEnd` and `Resize`.
     pub input: ExecInput,

@@ -30,7 +30,7 @@ impl Group {
     /// Kills every process of the task. `false` when there is no group to do it by.
     pub(crate) fn kill(&self) -> bool {
         if let Some(unified) = &self.unified {
-            // Before Linux 5.14 there is no such file; then the list has to do.
+            // Before Linux 5.14 there is no such file; then the lists of it and its parts have to do.
             return v2::kill(unified).is_ok() || kill_listed(unified);
         }
         match (&self.freezer, self.joined.first()) {
