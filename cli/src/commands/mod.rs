@@ -8,6 +8,8 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod exec;
+#[cfg(test)]
+mod fake_node;
 pub(crate) mod guard;
 pub(crate) mod info;
 pub(crate) mod init;

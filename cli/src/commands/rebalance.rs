@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use swarm_node::api::types::{Move, Rebalanced};
 
-use super::guard::{self, Guard};
+use super::guard::Guard;
 use super::plan::places::Places;
 use crate::client::Client;
 use crate::exit::Failure;
@@ -45,10 +45,9 @@ impl Rebalance {
     /// # Errors
     /// What the node refused, or that it does not answer.
     pub(crate) async fn run(self, client: &Client) -> Result<(), Failure> {
-        let (most, guard) = (self.max_moves.to_string(), self.guard.text());
+        let most = self.max_moves.to_string();
         let dry = if self.dry_run { "true" } else { "false" };
-        let query = [("dry-run", dry), ("max-moves", most.as_str())];
-        let query = guard::query(guard.as_deref(), &query);
+        let query = self.guard.query(&[("dry-run", dry), ("max-moves", &most)]);
         let made: Rebalanced = client.post_within("/v1/rebalance", &query, &(), DEADLINE).await?;
         if self.format != Format::Table {
             let object = serde_json::to_value(&made)

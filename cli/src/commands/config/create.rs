@@ -7,7 +7,7 @@ use swarm_node::api::types::Written;
 
 use super::read;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output::line;
 use crate::parse::key_value;
@@ -39,8 +39,7 @@ impl Create {
         let labels = self.labels.into_iter().collect();
         let spec = ConfigSpec { name: self.name, labels, data };
         spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
-        let guard = self.guard.text();
-        let query = guard::query(guard.as_deref(), &[]);
+        let query = self.guard.query(&[]);
         let written: Written = client.post("/v1/configs/create", &query, &spec).await?;
         line(&written.id)
     }

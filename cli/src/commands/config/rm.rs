@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -27,9 +27,7 @@ impl Rm {
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
         let mut guard = self.guard;
         for_each(&self.configs, async |config| {
-            let seen = guard.text();
-            let query = guard::query(seen.as_deref(), &[]);
-            guard.follow(&client.delete(&path(&config), &query).await?);
+            guard.follow(&client.delete(&path(&config), &guard.query(&[])).await?);
             line(&config)
         })
         .await

@@ -6,7 +6,7 @@ use swarm_node::api::types::Written;
 
 use super::{path, read};
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::commands::label_changes::LabelChanges;
 use crate::exit::Failure;
 use crate::output;
@@ -54,8 +54,7 @@ impl Update {
         }
         let version = meta.version.to_string();
         let target = format!("{}/update", path(&id.to_string()));
-        let guard = self.guard.text();
-        let query = guard::query(guard.as_deref(), &[("version", &version)]);
+        let query = self.guard.query(&[("version", &version)]);
         let _written: Written = client.post(&target, &query, &spec).await?;
         output::line(&self.config)
     }

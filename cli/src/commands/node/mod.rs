@@ -12,7 +12,7 @@ use swarm_model::node::{NodeSpec, Role};
 use swarm_node::api::types::{NodeEntry, NodeUpdate, Written};
 
 use crate::client::{Client, encode};
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output;
 
@@ -45,8 +45,8 @@ impl Node {
             Self::Inspect(command) => command.run(client).await,
             Self::Ps(command) => command.run(client).await,
             Self::Update(command) => command.run(client).await,
-            Self::Promote(command) => role::set(client, &command.nodes, Role::Manager).await,
-            Self::Demote(command) => role::set(client, &command.nodes, Role::Worker).await,
+            Self::Promote(command) => role::set(client, command.to, Role::Manager).await,
+            Self::Demote(command) => role::set(client, command.to, Role::Worker).await,
             Self::Rm(command) => command.run(client).await,
         }
     }
@@ -67,24 +67,19 @@ struct Change {
 }
 
 /// Changes a node as it is now; fails with a conflict when somebody else changes it meanwhile. Shows
-/// the warnings.
-async fn change(client: &Client, reference: &str, update: &NodeUpdate) -> Result<Change, Failure> {
-    change_if(client, reference, update, &Guard::default()).await
-}
-
-/// The same if what was seen before still holds.
-async fn change_if(
+/// the warnings. The guard follows the change.
+async fn change(
     client: &Client,
     reference: &str,
     update: &NodeUpdate,
-    guard: &Guard,
+    guard: &mut Guard,
 ) -> Result<Change, Failure> {
     let before = client.get::<NodeEntry>(&path(reference), &[]).await?.node;
     let version = before.meta.version.to_string();
     let target = path(&before.id.to_string());
-    let guard = guard.text();
-    let query = guard::query(guard.as_deref(), &[("version", &version)]);
+    let query = guard.query(&[("version", &version)]);
     let written: Written = client.post(&format!("{target}/update"), &query, update).await?;
+    guard.follow(&written);
     written.warnings.iter().for_each(|warning| output::warning(warning));
     let changed = would_change(&before.spec, update);
     Ok(Change { before, changed })

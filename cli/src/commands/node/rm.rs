@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -33,9 +33,7 @@ impl Rm {
         let query: &[(&str, &str)] = if self.force { &[("force", "true")] } else { &[] };
         let mut guard = self.guard;
         for_each(&self.nodes, async |node| {
-            let seen = guard.text();
-            let query = guard::query(seen.as_deref(), query);
-            guard.follow(&client.delete(&path(&node), &query).await?);
+            guard.follow(&client.delete(&path(&node), &guard.query(query)).await?);
             line(&node)
         })
         .await

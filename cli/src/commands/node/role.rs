@@ -6,6 +6,7 @@ use swarm_node::api::types::NodeUpdate;
 
 use super::change;
 use crate::client::Client;
+use crate::commands::guard::Guard;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -15,28 +16,37 @@ use crate::output::line;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm node promote NODE")]
 pub(crate) struct Promote {
-    /// Ids or host names
-    #[arg(required = true, value_name = "NODE")]
-    pub(super) nodes: Vec<String>,
+    #[command(flatten)]
+    pub(super) to: Nodes,
 }
 
 /// Make managers workers
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  swarm node demote NODE")]
 pub(crate) struct Demote {
+    #[command(flatten)]
+    pub(super) to: Nodes,
+}
+
+// Who gets the role.
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
     /// Ids or host names
     #[arg(required = true, value_name = "NODE")]
-    pub(super) nodes: Vec<String>,
+    nodes: Vec<String>,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 /// Gives the nodes a role.
 ///
 /// # Errors
 /// As the first node that failed; the others are changed.
-pub(super) async fn set(client: &Client, nodes: &[String], role: Role) -> Result<(), Failure> {
-    for_each(nodes, async |node| {
+pub(super) async fn set(client: &Client, to: Nodes, role: Role) -> Result<(), Failure> {
+    let Nodes { nodes, mut guard } = to;
+    for_each(&nodes, async |node| {
         let update = NodeUpdate { role: Some(role), ..NodeUpdate::default() };
-        let change = change(client, &node, &update).await?;
+        let change = change(client, &node, &update, &mut guard).await?;
         let (id, name) = (change.before.id, change.before.description.hostname);
         let word = if change.changed { "now" } else { "already" };
         line(&format!("Node {id} ({name}) is a {role} {word}."))

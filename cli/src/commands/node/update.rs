@@ -6,7 +6,7 @@ use clap::Args;
 use swarm_model::node::{Availability, Role};
 use swarm_node::api::types::NodeUpdate;
 
-use super::change_if;
+use super::change;
 use crate::client::Client;
 use crate::commands::guard::Guard;
 use crate::commands::label_changes::LabelChanges;
@@ -54,7 +54,8 @@ impl Update {
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
         let reference = self.options.node.clone();
         let update = self.options.declared()?;
-        let change = change_if(client, &reference, &update, &self.guard).await?;
+        let mut guard = self.guard;
+        let change = change(client, &reference, &update, &mut guard).await?;
         if !change.changed {
             note(&format!("node {reference} is like that already"));
         }

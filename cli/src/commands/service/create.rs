@@ -18,7 +18,7 @@ use super::update_options::UpdateOptions;
 use super::{WaitOptions, resolve, wait_until_running};
 use crate::args::Global;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::config_mount::{self, ConfigMount};
@@ -157,9 +157,9 @@ impl Create {
     /// # Errors
     /// A wrong option, what the node refused, or the time-out.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let (wait, guard) = (self.wait, self.guard.text());
+        let wait = self.wait;
         let spec = self.options.declared(client).await?;
-        let query = guard::query(guard.as_deref(), &[]);
+        let query = self.guard.query(&[]);
         let written: Written = client.post("/v1/services/create", &query, &spec).await?;
         output::line(&written.id)?;
         if wait.detach {

@@ -6,6 +6,7 @@ use swarm_node::api::types::Written;
 use super::{Expect, WaitOptions, path, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output;
 
@@ -18,6 +19,8 @@ use crate::output;
 pub(crate) struct Pause {
     /// Name or id
     service: String,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 /// Let a paused update go on and wait until it is over
@@ -28,11 +31,18 @@ pub(crate) struct Resume {
     service: String,
     #[command(flatten)]
     wait: WaitOptions,
+    #[command(flatten)]
+    guard: Guard,
 }
 
-async fn write(client: &Client, service: &str, paused: &str) -> Result<Written, Failure> {
+async fn write(
+    client: &Client,
+    service: &str,
+    paused: &str,
+    guard: &Guard,
+) -> Result<Written, Failure> {
     let target = format!("{}/pause", path(service));
-    let written = client.post(&target, &[("paused", paused)], &()).await?;
+    let written = client.post(&target, &guard.query(&[("paused", paused)]), &()).await?;
     output::line(service)?;
     Ok(written)
 }
@@ -43,7 +53,7 @@ impl Pause {
     /// # Errors
     /// When there is none that goes on.
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
-        write(client, &self.service, "true").await.map(drop)
+        write(client, &self.service, "true", &self.guard).await.map(drop)
     }
 }
 
@@ -53,7 +63,7 @@ impl Resume {
     /// # Errors
     /// When there is none that is paused, or it fails.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let written = write(client, &self.service, "false").await?;
+        let written = write(client, &self.service, "false", &self.guard).await?;
         if self.wait.detach {
             return Ok(());
         }

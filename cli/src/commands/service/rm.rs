@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::path;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::{Failure, for_each};
 use crate::output::line;
 
@@ -36,9 +36,7 @@ impl Rm {
     pub(super) async fn run(self, client: &Client) -> Result<(), Failure> {
         let mut guard = self.guard;
         for_each(&self.options.services, async |service| {
-            let seen = guard.text();
-            let query = guard::query(seen.as_deref(), &[]);
-            guard.follow(&client.delete(&path(&service), &query).await?);
+            guard.follow(&client.delete(&path(&service), &guard.query(&[])).await?);
             line(&service)
         })
         .await

@@ -6,7 +6,7 @@ use swarm_node::api::types::Written;
 use super::{Expect, WaitOptions, path, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output;
 
@@ -46,10 +46,9 @@ impl Rollback {
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
         let RollbackOptions { service, to } = self.options;
         let target = format!("{}/rollback", path(&service));
-        let (to, guard) = (to.map(|version| version.to_string()), self.guard.text());
+        let to = to.map(|version| version.to_string());
         let query: Vec<_> = to.iter().map(|version| ("to", version.as_str())).collect();
-        let query = guard::query(guard.as_deref(), &query);
-        let written: Written = client.post(&target, &query, &()).await?;
+        let written: Written = client.post(&target, &self.guard.query(&query), &()).await?;
         output::line(&service)?;
         if self.wait.detach {
             return Ok(());

@@ -53,9 +53,7 @@ impl Scale {
         for_each(&services, async |service| {
             let number = numbers.next().unwrap_or_default();
             let (entry, spec) = scaled(client, &service, number).await?;
-            let written = write(client, global, &entry, &spec, &self.wait, &guard).await?;
-            guard.follow(&written);
-            Ok(())
+            write(client, global, &entry, &spec, &self.wait, &mut guard).await
         })
         .await
     }
@@ -80,6 +78,8 @@ pub(crate) async fn scaled(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::fake_node::{FakeNode, service, written};
+    use crate::exit::Exit;
 
     #[test]
     fn targets_are_service_and_number() {
@@ -87,5 +87,18 @@ mod tests {
         for text in ["web", "web=", "=3", "web=-1", "web=x"] {
             assert!(target(text).is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_next_one_builds_on_a_change_whose_end_was_no_good() {
+        let node = FakeNode::new(|request| match request.split_once(' ') {
+            Some(("POST", _)) => written(11),
+            Some((_, tasks)) if tasks.starts_with("/v1/tasks") => serde_json::json!([]),
+            _ => service("Update", "Paused", "1 of 3 failed"),
+        });
+        let failure = node.run("service scale --if-revision 5 web=1 api=2").await;
+        assert_eq!(failure.expect_err("both are paused").exit, Exit::Failed);
+        let target = format!("POST /v1/services/{}/update?version=9&if-revision=", "0".repeat(25));
+        assert_eq!(node.changes(), [format!("{target}5"), format!("{target}11")]);
     }
 }

@@ -14,7 +14,7 @@ use super::update_options::UpdateOptions;
 use super::{Expect, WaitOptions, path, resolve, wait_for_update};
 use crate::args::Global;
 use crate::client::Client;
-use crate::commands::guard::{self, Guard};
+use crate::commands::guard::Guard;
 use crate::exit::Failure;
 use crate::output;
 use crate::parse::words;
@@ -99,7 +99,8 @@ impl Update {
     /// A wrong option, what the node refused, or the time-out.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
         let (entry, spec) = self.options.declared(client).await?;
-        write(client, global, &entry, &spec, &self.wait, &self.guard).await.map(drop)
+        let mut guard = self.guard;
+        write(client, global, &entry, &spec, &self.wait, &mut guard).await
     }
 }
 
@@ -175,7 +176,8 @@ pub(super) fn set_replicas(spec: &mut ServiceSpec, number: u32) -> Result<(), Fa
     }
 }
 
-/// Writes the new spec of `entry` if nobody changed it meanwhile, shows its name and waits.
+/// Writes the new spec of `entry` if nobody changed it meanwhile, shows its name and waits. The guard
+/// follows the change, whatever comes of the wait.
 ///
 /// # Errors
 /// What the node refused, or the time-out.
@@ -185,20 +187,20 @@ pub(super) async fn write(
     entry: &ServiceEntry,
     spec: &ServiceSpec,
     wait: &WaitOptions,
-    guard: &Guard,
-) -> Result<Written, Failure> {
+    guard: &mut Guard,
+) -> Result<(), Failure> {
     let id = entry.service.id.to_string();
-    let (version, guard) = (entry.service.meta.version.to_string(), guard.text());
+    let version = entry.service.meta.version.to_string();
     let target = format!("{}/update", path(&id));
-    let query = guard::query(guard.as_deref(), &[("version", &version)]);
+    let query = guard.query(&[("version", &version)]);
     let written: Written = client.post(&target, &query, spec).await?;
+    guard.follow(&written);
     output::line(spec.name.as_str())?;
     if wait.detach {
         written.warnings.iter().for_each(|warning| output::warning(warning));
-        return Ok(written);
+        return Ok(());
     }
-    wait_for_update(client, global, &id, wait, Expect::update(written.version)).await?;
-    Ok(written)
+    wait_for_update(client, global, &id, wait, Expect::update(written.version)).await
 }
 
 #[cfg(test)]
