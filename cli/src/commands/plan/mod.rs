@@ -113,7 +113,7 @@ impl Plan {
             }
             Self::Service(Service::Scale(Of { options, show })) => {
                 let mut changes = Vec::new();
-                for (service, number) in options.targets {
+                for (service, number) in options.targets()? {
                     let (entry, spec) = scaled(client, &service, number).await?;
                     let (service, spec) = (entry.service.id.to_string(), Box::new(spec));
                     changes.push(Planned::UpdateService { service, version: None, spec });

@@ -1,5 +1,7 @@
 //! `swarm service scale`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use swarm_model::service::ServiceSpec;
 use swarm_node::api::types::ServiceEntry;
@@ -30,7 +32,23 @@ pub(crate) struct Scale {
 pub(crate) struct ScaleOptions {
     /// Services and their numbers of replicas
     #[arg(required = true, value_name = "SERVICE=N", value_parser = target)]
-    pub(crate) targets: Vec<(String, u32)>,
+    targets: Vec<(String, u32)>,
+}
+
+impl ScaleOptions {
+    /// Each service once, with its number of replicas.
+    ///
+    /// # Errors
+    /// When a name is given twice.
+    pub(crate) fn targets(self) -> Result<Vec<(String, u32)>, Failure> {
+        let mut seen = BTreeSet::new();
+        match self.targets.iter().find(|(service, _)| !seen.insert(service)) {
+            Some((service, _)) => {
+                Err(Failure::usage(format!("{service} is given twice: say one number")))
+            }
+            None => Ok(self.targets),
+        }
+    }
 }
 
 fn target(text: &str) -> Result<(String, u32), String> {
@@ -46,7 +64,7 @@ impl Scale {
     /// # Errors
     /// As the first service that failed; the others are scaled.
     pub(super) async fn run(self, client: &Client, global: &Global) -> Result<(), Failure> {
-        let targets = self.options.targets;
+        let targets = self.options.targets()?;
         let services: Vec<_> = targets.iter().map(|(service, _)| service.clone()).collect();
         let mut numbers = targets.iter().map(|(_, number)| *number);
         let mut guard = self.guard;
@@ -86,6 +104,18 @@ mod tests {
         assert_eq!(target("web=3"), Ok(("web".to_owned(), 3)));
         for text in ["web", "web=", "=3", "web=-1", "web=x"] {
             assert!(target(text).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_given_twice_is_refused_before_anything_is_changed() {
+        let node = FakeNode::new(|_request| service("Update", "Completed", ""));
+        for verb in ["service scale --detach", "plan service scale"] {
+            let line = format!("{verb} web=3 web=5 api=2");
+            let failure = node.run(&line).await.expect_err("which is it?");
+            let message = "web is given twice: say one number".to_owned();
+            assert_eq!(failure, Failure::new(Exit::Usage, message));
+            assert_eq!(node.changes(), [""; 0]);
         }
     }
 

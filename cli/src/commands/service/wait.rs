@@ -63,9 +63,9 @@ impl Expect {
         Self { since: Some(version), back: true }
     }
 
-    /// The end of what goes on, whatever that is.
-    pub(super) fn any() -> Self {
-        Self { since: Some(Version(0)), back: true }
+    /// The end of the update that goes on; `back` when that was a rollback before.
+    pub(super) fn resumed(back: bool) -> Self {
+        Self { since: Some(Version(0)), back }
     }
 
     /// How far the update is; nothing when there is none that matters.
@@ -288,24 +288,10 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::commands::fake_node;
 
     fn entry(kind: &str, phase: &str, reason: &str) -> ServiceEntry {
-        let template = json!({"Runtime": {"Process": {"Command": ["x"]}}});
-        let at = "2026-01-01T00:00:00Z";
-        serde_json::from_value(json!({
-            "ID": "0".repeat(25), "Meta": {"Version": 9, "CreatedAt": at, "UpdatedAt": at},
-            "Spec": {
-                "Name": "web", "Mode": {"Replicated": {"Replicas": 3}}, "TaskTemplate": template
-            },
-            "PreviousSpec": null, "TemplateVersion": 1, "Template": template, "Removing": false,
-            "Update": {
-                "ID": 7, "Kind": kind, "Phase": phase, "From": 1, "To": 7, "StartedAt": at,
-                "EndedAt": null, "Reason": reason
-            },
-            "ServiceStatus": {"RunningTasks": 3, "DesiredTasks": 3, "UpdatedTasks": 1}
-        }))
-        .expect("is a service")
+        serde_json::from_value(fake_node::service(kind, phase, reason)).expect("is a service")
     }
 
     #[test]
@@ -331,6 +317,8 @@ mod tests {
         let said = why(mine.judge(&back));
         assert!(said.starts_with("service web was rolled back: 1 of 3 tasks failed; "), "{said}");
         assert_eq!(Expect::rollback(Version(7)).judge(&back), Course::Free, "as was asked");
+        assert_eq!(Expect::resumed(true).judge(&back), Course::Free, "it was on its way back");
+        assert_eq!(why(Expect::resumed(false).judge(&back)), said, "it was resumed, and failed");
         let on_its_way = mine.judge(&entry("Rollback", "Rolling", "1 of 3 tasks failed"));
         let said = "rolling back web: 1 of 3 tasks: 1 of 3 tasks failed".to_owned();
         assert_eq!(on_its_way, Course::Rolling(said));
