@@ -7,6 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::io::ioctl_fionread;
+use rustix::pipe::fcntl_getpipe_size;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use swarm_chaos::real::{Cluster, Output, Swarm, processes, spec, wait_until};
@@ -273,5 +275,22 @@ async fn a_terminal_has_the_persons_size_and_is_given_back_as_it_was() -> Result
         assert_eq!(before.local_modes, after.local_modes);
         assert_eq!(before.input_modes, after.input_modes);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_does_not_hold_up_who_wants_an_end() -> Result<()> {
+    let (_cluster, dirs) = running(1, 0).await?;
+    let mut child = exec(&dirs[0], &[], "web.1", &["yes"]).start()?;
+    let stdout = child.stdout.as_ref().context("it has a pipe")?.as_fd().try_clone_to_owned()?;
+    let full = u64::try_from(fcntl_getpipe_size(&stdout)?)?;
+    wait_until("the pipe is full", SOON, async || {
+        (ioctl_fionread(&stdout).ok()? == full).then_some(())
+    })
+    .await?;
+    let pid = i32::try_from(child.id().context("it runs")?)?;
+    processes::signal(pid, rustix::process::Signal::TERM)?;
+    let code = tokio::time::timeout(GONE, child.wait()).await.context("it goes on")??.code();
+    assert_eq!(code, Some(128 + 15));
     Ok(())
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use swarm_node::api::ExecSpec;
 use swarm_node::chunk::{Chunk, ChunkWriter, DATA_MAX, Ended};
+use swarm_node::work::Work;
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,6 +15,7 @@ use crate::client::{Client, Session, encode};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::output::terminal::{self, RawTerminal};
+use crate::parse::key_value;
 
 /// Run one more program in a running task
 ///
@@ -60,7 +62,7 @@ impl Exec {
             return Err(Failure::usage(format!("-t with -i: stdin is no terminal; {hint}")));
         }
         let path = format!("/v1/tasks/{}/exec", encode(&self.task));
-        let session = client.converse(&path, &[], &self.spec()).await?;
+        let session = client.converse(&path, &[], &self.spec()?).await?;
         let failed = |error: io::Error| Failure::failed(format!("the terminal: {error}"));
         let mut quit = Quit::new().map_err(failed)?;
         // Given back before anything else is said.
@@ -79,24 +81,24 @@ impl Exec {
         }
     }
 
-    fn spec(&self) -> ExecSpec {
-        let own = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value}"));
-        let variable = |text: &String| match text.contains('=') {
-            true => Some(text.clone()),
-            false => own(text),
-        };
-        let mut env: Vec<String> = Vec::new();
+    fn spec(&self) -> Result<ExecSpec, Failure> {
         // What the person's terminal understands.
-        env.extend(own("TERM").filter(|_term| self.tty));
-        env.extend(self.env.iter().filter_map(variable));
-        ExecSpec {
+        let term = self.tty.then_some("TERM");
+        let given = term.into_iter().chain(self.env.iter().map(String::as_str));
+        let mut env = Vec::new();
+        for text in given {
+            let pair = key_value::env(text, |name| std::env::var(name).ok())
+                .map_err(|reason| Failure::usage(format!("--env: {reason}")))?;
+            env.extend(pair.map(|(name, value)| format!("{name}={value}")));
+        }
+        Ok(ExecSpec {
             command: self.command.clone(),
             env,
             user: self.user.clone(),
             work_dir: self.workdir.clone(),
             terminal: self.tty.then(|| terminal::size().unwrap_or_default()),
             input: self.interactive,
-        }
+        })
     }
 }
 
@@ -130,8 +132,13 @@ async fn talk(session: Session, input: bool, tty: bool) -> Result<Ended, Failure
     let hear = async {
         loop {
             match reader.next().await {
-                Ok(Some(Chunk::Output(data))) => output::raw(&data)?,
-                Ok(Some(Chunk::Errors(data))) => output::raw_error(&data),
+                // Who does not read holds up a thread, not the signals.
+                Ok(Some(Chunk::Output(data))) => {
+                    Work::Threads.run(move || output::raw(&data)).await?;
+                }
+                Ok(Some(Chunk::Errors(data))) => {
+                    Work::Threads.run(move || output::raw_error(&data)).await;
+                }
                 Ok(Some(Chunk::Ended(ended))) => return Ok(ended),
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(lost("it ended early")),
@@ -206,8 +213,12 @@ mod tests {
         let exec = Line::try_parse_from(line).expect("is valid").exec;
         assert!(exec.interactive && exec.tty && exec.user.is_none());
         assert_eq!(exec.command, ["ls", "-t", "--user", "x"]);
-        let spec = exec.spec();
+        let spec = exec.spec().expect("is valid");
         assert!(spec.env.contains(&"A=1".to_owned()) && spec.input && spec.terminal.is_some());
         assert!(Line::try_parse_from(["exec", "web.1"]).is_err(), "nothing to run");
+        let nameless =
+            Line::try_parse_from(["exec", "-e", "=1", "web.1", "ls"]).expect("is a line");
+        let refused = nameless.exec.spec().expect_err("a value without a name");
+        assert_eq!(refused.exit, Exit::Usage);
     }
 }
