@@ -23,6 +23,7 @@ mod logs;
 mod nodes;
 mod openapi;
 mod plan;
+mod planning;
 mod rebalance;
 mod recovery;
 mod request;

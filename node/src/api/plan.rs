@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use swarm_control::forecast::{World, forecast};
 use swarm_model::command::{Actor, Command, Op};
@@ -27,15 +27,11 @@ use super::resolve;
 use super::state::Api;
 use super::types::{ErrorBody, PlanRequest, Planned};
 use crate::clock::RandomIds;
-use crate::work::Work;
 
 /// The most changes of one plan.
 const CHANGES_MAX: usize = 100;
 /// How long a plan may take to make; what is known by then is told.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long one waits for those that are being made.
-pub(super) const TURN: Duration = Duration::from_secs(8);
-
 /// A copy of the state to try changes on.
 struct Trial {
     machine: Machine,
@@ -81,14 +77,12 @@ pub(super) async fn plan(
     let ops: Result<Vec<Op>, _> =
         request.changes.into_iter().map(|change| op(&api, &read.view, change)).collect();
     let ops = read.found(ops)?;
-    // One at a time: they take a processor each.
-    let turn = timeout(TURN, api.planning.lock()).await;
-    let Ok(_turn) = turn else {
-        return Err(ApiError::unavailable("other plans are being made on this node: try again"));
-    };
     let (machine, now) = (Machine::trial(View::clone(&read.view)), api.backend.now());
-    let mut trial = Trial { machine, until: Instant::now() + PATIENCE };
-    let made = Work::Threads.run(move || forecast(&mut trial, ops, now, &mut RandomIds)).await;
+    let make = move || {
+        let mut trial = Trial { machine, until: Instant::now() + PATIENCE };
+        forecast(&mut trial, ops, now, &mut RandomIds)
+    };
+    let made = api.planning.alone(make).await?;
     let made = read.found(made.map_err(ApiError::from))?;
     Ok(read.answer(&made))
 }

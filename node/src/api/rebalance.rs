@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use tokio::time::timeout;
 
 use swarm_control::Move;
 use swarm_model::command::{Op, RELOCATIONS_MAX, Relocation};
@@ -13,11 +12,9 @@ use super::answer;
 use super::backend::Applied;
 use super::consistency::Read;
 use super::errors::ApiError;
-use super::plan::TURN;
 use super::request::{GUARD, Params, Write};
-use super::state::Api;
+use super::state::{Api, write_deadline};
 use super::types::{ErrorBody, Rebalanced};
-use crate::work::Work;
 
 /// Moves unless said otherwise.
 const MOVES: usize = 10;
@@ -40,17 +37,15 @@ pub(super) async fn rebalance(
     let params = params.allow(&["dry-run", "max-moves", GUARD])?;
     let dry = params.switch("dry-run")?.unwrap_or(false);
     let most = params.count("max-moves", 1..=RELOCATIONS_MAX)?.unwrap_or(MOVES);
-    let Ok(_turn) = timeout(TURN, api.planning.lock()).await else {
-        return Err(ApiError::unavailable("plans are being made on this node: try again"));
-    };
     let (view, now) = (read.view.clone(), api.backend.now());
-    let found = move || swarm_control::rebalance(&view, most, now);
-    let moves = Work::Threads.run(found).await;
+    let moves = api.planning.alone(move || swarm_control::rebalance(&view, most, now)).await?;
     if dry || moves.is_empty() {
         return Ok(read.answer(&Rebalanced { moves, applied: 0, refused: 0 }));
     }
     let relocation = |it: &Move| Relocation { task: it.task, version: it.version, to: it.to.id };
     let op = Op::Evict { moves: moves.iter().map(relocation).collect() };
+    // The wait for a turn is not the change's.
+    let write = Write { deadline: write_deadline(), ..write };
     let Applied { done, .. } = api.propose(&write, op).await?;
     let (applied, refused) = match done {
         Done::Plan { applied, refused } => (applied, refused),

@@ -54,7 +54,7 @@ impl FromRequestParts<Api> for Write {
             })?,
         };
         let params = Params::from_request_parts(parts, api).await?;
-        let if_revision = params.version_of(GUARD)?.map(|Version(number)| Revision(number));
+        let if_revision = params.revision_of(GUARD)?;
         Ok(Self { caller, request, deadline: write_deadline(), if_revision })
     }
 }
@@ -159,6 +159,11 @@ impl Params {
     /// Any version.
     pub(super) fn version_of(&self, key: &str) -> Parsed<Version> {
         self.parse(key, "a version number", |text| text.parse().ok().map(Version))
+    }
+
+    /// Any revision.
+    fn revision_of(&self, key: &str) -> Parsed<Revision> {
+        self.parse(key, "a revision", |text| text.parse().ok().map(Revision))
     }
 
     /// A number within `range`.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use swarm_net::task::TaskGroup;
 use super::backend::{Applied, Backend, PATIENCE, PROPOSE_DEADLINE, ProposeError, ReadError};
 use super::disk_writes::DiskWrites;
 use super::errors::ApiError;
+use super::planning::Planning;
 use super::request::Write;
 use super::types::Written;
 use super::written;
@@ -55,8 +56,8 @@ pub(super) struct Api {
     pub(super) tasks: TaskGroup,
     /// Conversations that may go on at a time.
     pub(super) sessions: Arc<Semaphore>,
-    /// Held while a plan is made.
-    pub(super) planning: Arc<Mutex<()>>,
+    /// Whose turn it is to plan.
+    pub(super) planning: Planning,
 }
 
 impl Api {

@@ -55,7 +55,8 @@ fn made_room(view: &View, task: &Task) -> String {
     let by = match task.eviction {
         Some(Eviction::Preempted { by }) => by,
         Some(Eviction::Rebalanced { to, .. }) if task.is_active() => {
-            let to = view.nodes.get(&to).map_or("", |node| node.description.hostname.as_str());
+            let hostname = view.nodes.get(&to).map(|node| node.description.hostname.clone());
+            let to = hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| to.short());
             return format!("is to move to {to}");
         }
         Some(Eviction::Rebalanced { .. }) | None => return String::new(),

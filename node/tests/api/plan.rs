@@ -135,7 +135,9 @@ async fn every_change_of_specs_takes_the_guard() {
     let node = json!({"Availability": "pause"});
     let config = json!({"Name": "c", "Data": "Yg=="});
     let nothing = json!({});
+    let settings = it.client.get("/v1/cluster").await.body["Spec"].clone();
     for (method, path, body) in [
+        (Method::POST, "cluster/update", &settings),
         (Method::POST, "services/create", &spec("other", json!({"Replicated": {"Replicas": 1}}))),
         (Method::POST, "services/web/update", &replicated(1)),
         (Method::POST, "services/web/rollback", &nothing),
@@ -153,6 +155,7 @@ async fn every_change_of_specs_takes_the_guard() {
     }
     let wrong = it.client.post("/v1/services/web/update?if-revision=new", &replicated(1)).await;
     assert_eq!((wrong.status, wrong.code()), (400, "invalid"));
+    assert_eq!(wrong.message(), "parameter if-revision: \"new\" is not a revision");
     let unknown = it.client.post("/v1/tokens/worker/rotate?if-revision=1", &nothing).await;
     assert_eq!((unknown.status, unknown.code()), (400, "invalid"), "it guards nothing there");
 }

@@ -39,6 +39,24 @@ async fn what_would_move_is_told_and_then_asked_to() {
     assert_eq!(notes.iter().filter(|note| *note == "is to move to n2").count(), 2, "{notes:?}");
     let again = it.client.post("/v1/rebalance", &json!({})).await;
     assert_eq!((again.status, &again.body["Moves"]), (200, &json!([])), "they are on their way");
+    let removed = it.client.delete("/v1/nodes/n2?force=true").await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    let notes = it.client.get("/v1/tasks").await.column("/Note");
+    let gone = format!("is to move to {}", node_id(2).short());
+    assert_eq!(notes.iter().filter(|note| **note == gone).count(), 2, "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_repetition_tells_of_what_it_would_move_and_moves_nothing_again() {
+    let it = uneven().await;
+    let key = Some("0000000000000000000000abc");
+    let (target, body) = ("/v1/rebalance?max-moves=1", json!({}));
+    let post = || it.client.send(http::Method::POST, target, key, Some(&body));
+    let first = post().await;
+    assert_eq!((first.status, &first.body["Applied"]), (200, &json!(1)), "{first:?}");
+    let evicted = || it.backend.view().tasks.values().filter(|it| it.eviction.is_some()).count();
+    let again = post().await;
+    assert_eq!((again.status, evicted()), (200, 1), "{again:?}");
 }
 
 #[tokio::test]

@@ -109,7 +109,9 @@ pub(super) fn verdict(forecast: &Forecast) -> String {
         let name = &service.name;
         if service.turns_back {
             said.push(format!("the update of {name} would turn back"));
-        } else if !matches!(service.update.as_str(), "" | "completed" | "rollback_completed") {
+        } else if service.named
+            && !matches!(service.update.as_str(), "" | "completed" | "rollback_completed")
+        {
             said.push(format!("the update of {name} would be left {}", service.update));
         }
         match service.waiting {
@@ -171,6 +173,10 @@ swarm it";
         let said = "not everything would run: the update of web would be left paused; \
                     a task of web would wait";
         assert_eq!(verdict(&forecast), said);
+        let mut other = forecast;
+        other.services[0].named = false;
+        let said = "not everything would run: a task of web would wait";
+        assert_eq!(verdict(&other), said, "its update was paused before");
     }
 
     #[test]
