@@ -90,25 +90,14 @@ pub trait Backend: Debug + Send + Sync + 'static {
         patience: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
 
-    /// The same whatever changed meanwhile.
-    fn propose_within(
-        &self,
-        caller: Actor,
-        request: RequestId,
-        op: Op,
-        patience: Duration,
-    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        self.propose_if(None, caller, request, op, patience)
-    }
-
-    /// The same, for as long as makes sense when nobody waits for more.
+    /// The same whatever changed meanwhile, for as long as makes sense when nobody waits for more.
     fn propose(
         &self,
         caller: Actor,
         request: RequestId,
         op: Op,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        self.propose_within(caller, request, op, PATIENCE)
+        self.propose_if(None, caller, request, op, PATIENCE)
     }
 
     /// Waits until everything that was committed when it was called is in [`Backend::view`]. The

@@ -12,6 +12,7 @@ use swarm_model::view::View;
 use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
+use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Json, Params, Write};
 use super::state::Api;
 use super::types::{ErrorBody, LeaveRequest, Written};
@@ -35,8 +36,7 @@ pub(super) async fn inspect(read: Read, params: Params) -> Result<Response, ApiE
 
 /// Changes the cluster's settings.
 #[utoipa::path(post, path = "/v1/cluster/update", tag = "cluster", request_body = ClusterSpec,
-    params(("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+    params(IfVersion, IfRevision),
     responses((status = 200, description = "changed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(

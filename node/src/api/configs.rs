@@ -14,6 +14,7 @@ use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
+use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
@@ -68,10 +69,7 @@ fn validate(spec: &ConfigSpec) -> Result<(), ApiError> {
 
 /// Stores a config.
 #[utoipa::path(post, path = "/v1/configs/create", tag = "configs", request_body = ConfigSpec,
-    params((
-        "if-revision" = Option<u64>, Query,
-        description = "refuse when specs, nodes or configs changed since"
-    )),
+    params(IfRevision),
     responses((status = 201, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(
@@ -90,8 +88,7 @@ pub(super) async fn create(
 /// Stores a new version of a config.
 #[utoipa::path(post, path = "/v1/configs/{ref}/update", tag = "configs", request_body = ConfigSpec,
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfVersion, IfRevision),
     responses((status = 200, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -111,7 +108,7 @@ pub(super) async fn update(
 /// Deletes a config that no service uses.
 #[utoipa::path(delete, path = "/v1/configs/{ref}", tag = "configs",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfRevision),
     responses((status = 200, description = "deleted", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(

@@ -15,6 +15,7 @@ mod exec;
 mod explain;
 mod filters;
 pub(crate) mod fuzz;
+mod guards;
 mod hostnames;
 mod info;
 mod local_logs;

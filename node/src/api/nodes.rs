@@ -16,6 +16,7 @@ use super::backend::{Applied, ProposeError};
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
+use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
@@ -106,8 +107,7 @@ pub(super) async fn inspect(
 #[utoipa::path(post, path = "/v1/nodes/{ref}/update", tag = "nodes", request_body = NodeUpdate,
     params(("ref" = String, Path,
             description = "id, host name, unique prefix of the id, or self"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfVersion, IfRevision),
     responses((status = 200, description = "changed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -182,7 +182,7 @@ fn change(node: &Node, update: &NodeUpdate, now: Timestamp) -> Result<Changed, A
 #[utoipa::path(delete, path = "/v1/nodes/{ref}", tag = "nodes",
     params(("ref" = String, Path, description = "id, host name, or unique prefix of the id"),
         ("force" = Option<bool>, Query, description = "also when it is not down: cuts it off"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfRevision),
     responses((status = 200, description = "removed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(

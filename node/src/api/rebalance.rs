@@ -12,6 +12,7 @@ use super::answer;
 use super::backend::Applied;
 use super::consistency::Read;
 use super::errors::ApiError;
+use super::guards::IfRevision;
 use super::request::{GUARD, Params, Write};
 use super::state::{Api, write_deadline};
 use super::types::{ErrorBody, Rebalanced};
@@ -24,7 +25,7 @@ const MOVES: usize = 10;
 #[utoipa::path(post, path = "/v1/rebalance", tag = "services",
     params(("dry-run" = Option<bool>, Query, description = "only tell which"),
         ("max-moves" = Option<u64>, Query, description = "at most so many, 1 to 100; else 10"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfRevision),
     responses((status = 200, body = utoipa::openapi::Object,
             description = "Moves (TaskID, Name, From, To, Gain, Reason), Applied, Refused"),
         (status = "default", description = "failed", body = ErrorBody)))]

@@ -40,6 +40,8 @@ pub(super) struct Write {
 
 /// The parameter of changes that were decided on a plan.
 pub(super) const GUARD: &str = "if-revision";
+/// The parameter of changes that were decided on one object.
+pub(super) const VERSION: &str = "version";
 
 impl FromRequestParts<Api> for Write {
     type Rejection = ApiError;
@@ -153,7 +155,7 @@ impl Params {
 
     /// The version that a change was decided on.
     pub(super) fn version(&self) -> Parsed<Version> {
-        self.version_of("version")
+        self.version_of(VERSION)
     }
 
     /// Any version.

@@ -20,6 +20,7 @@ use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
+use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
 use super::state::Api;
@@ -131,10 +132,7 @@ fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
 
 /// Declares a service. Answers when that is committed; its tasks follow.
 #[utoipa::path(post, path = "/v1/services/create", tag = "services", request_body = ServiceSpec,
-    params((
-        "if-revision" = Option<u64>, Query,
-        description = "refuse when specs, nodes or configs changed since"
-    )),
+    params(IfRevision),
     responses((status = 201, description = "declared", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn create(
@@ -155,8 +153,7 @@ pub(super) async fn create(
 #[utoipa::path(post, path = "/v1/services/{ref}/update", tag = "services",
     request_body = ServiceSpec,
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfVersion, IfRevision),
     responses((status = 200, description = "declared", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
@@ -221,7 +218,7 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
 /// Ends a service: its tasks are stopped, then it is deleted. Its name is free at once.
 #[utoipa::path(delete, path = "/v1/services/{ref}", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfRevision),
     responses((status = 200, description = "being removed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn remove(

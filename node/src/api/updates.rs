@@ -17,6 +17,7 @@ use swarm_model::view::View;
 use super::answer;
 use super::consistency::Read;
 use super::errors::ApiError;
+use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Params, Write};
 use super::resolve;
 use super::state::Api;
@@ -37,8 +38,7 @@ pub(super) fn status(update: &UpdateState) -> UpdateStatus {
 #[utoipa::path(post, path = "/v1/services/{ref}/rollback", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
         ("to" = Option<u64>, Query, description = "a version of its history; else the last one that ran"),
-        ("version" = Option<u64>, Query, description = "refuse when it has another one by now"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfVersion, IfRevision),
     responses((status = 200, description = "on its way back", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn rollback(
@@ -58,7 +58,7 @@ pub(super) async fn rollback(
 #[utoipa::path(post, path = "/v1/services/{ref}/pause", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
         ("paused" = Option<bool>, Query, description = "false lets it go on"),
-        ("if-revision" = Option<u64>, Query, description = "refuse when specs, nodes or configs changed since")),
+        IfRevision),
     responses((status = 200, description = "stopped, or going on", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn pause(
