@@ -21,6 +21,9 @@ use tokio::net::TcpListener;
 
 use crate::support::SOON;
 
+/// Tests that count sleepers.
+const TESTS: u32 = 2;
+
 /// Asks often, so that tests are quick.
 fn often(check: Check) -> Probe {
     let probe = Probe::new(check);
@@ -178,15 +181,16 @@ fn hangs_when(file: &Path, seconds: &str) -> Check {
     ))
 }
 
-/// So long sleeps nothing else on this machine.
-fn own_seconds() -> String {
-    format!("{}", 4_000_000_000u32 - std::process::id())
+/// So long sleeps nothing else on this machine; each test has a number.
+fn own_seconds(test: u32) -> String {
+    assert!(test < TESTS, "a number of another process' tests");
+    format!("{}", 4_000_000_000 - TESTS * std::process::id() - test)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_probe_leaves_nothing_whoever_is_killed_meanwhile() -> Result<()> {
     let mut cluster = Cluster::start(1, 0).await?;
-    let (file, seconds) = (cluster.scratch().join("hang"), own_seconds());
+    let (file, seconds) = (cluster.scratch().join("hang"), own_seconds(0));
     let hanging = hangs_when(&file, &seconds);
     let slow = Probe { interval_ms: 1000, timeout_ms: 700, retries: 1000, ..Probe::new(hanging) };
     create(&cluster, &probed(slow)?).await?;
@@ -220,7 +224,7 @@ async fn a_hanging_probe_leaves_nothing_whoever_is_killed_meanwhile() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unhealthy_task_is_stopped_with_all_that_it_started() -> Result<()> {
     let cluster = Cluster::start(1, 0).await?;
-    let (file, seconds) = (cluster.scratch().join("ill"), own_seconds());
+    let (file, seconds) = (cluster.scratch().join("ill"), own_seconds(1));
     let script = format!("trap '' TERM; setsid sleep {seconds} & while :; do sleep 1; done");
     let mut spec = probed(often(shell(&format!("test ! -e {}", file.display()))))?;
     let program = spec::service("web", 1, &["/bin/sh", "-c", &script])?;

@@ -50,6 +50,7 @@ async fn fall_ill_unseen(run: &mut Run, number: u32) -> anyhow::Result<()> {
     let seat = |run: &Run| run.cluster.world.seats().get(&number).cloned().context("a machine");
     run.cluster.kill(number, Kill::Process).await?;
     let before = seat(run)?.runtime.running();
+    ensure!(!before.is_empty(), "machine {number} has no tasks that could fall ill");
     condition(run, Some(number), SLOW, &Condition::Ill);
     sleep(run.chance.millis(100, 900)).await;
     ensure!(seat(run)?.runtime.running() == before, "tasks ended without a daemon");
