@@ -1,5 +1,6 @@
 //! The decoders of this crate, for the fuzz driver; see [`swarm_model::fuzz`].
 
+use swarm_model::command::{Command, Op};
 use swarm_model::fuzz::{Target, sample};
 use swarm_model::meta::{Revision, Term};
 
@@ -24,8 +25,11 @@ pub const TARGETS: &[Target] = &[
 /// A machine that has applied one of every op.
 fn full() -> Machine {
     let mut machine = Machine::new();
-    for (at, op) in (1..).zip(sample::ops()) {
-        let command = swarm_model::command::Command { request: None, ..sample::command(op) };
+    for (at, mut op) in (1..).zip(sample::ops()) {
+        if let Op::ApplyPlan { base, .. } = &mut op {
+            *base = Revision(at - 1);
+        }
+        let command = Command { request: None, ..sample::command(op) };
         let _outcome = machine.apply(Revision(at), Term(1), &command);
     }
     machine

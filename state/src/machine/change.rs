@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::{ServiceId, TaskId};
-use swarm_model::meta::{Revision, Version};
+use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::outcome::Done;
 use swarm_model::plan::{Change as Decision, NewTask};
 use swarm_model::service::Priority;
@@ -122,15 +122,21 @@ impl Change<'_> {
         Some(())
     }
 
-    /// Whether any task of `service` changed after the plan's base, by another entry. Two plans made
-    /// from one view, the first of which was given up too early, would both take the update's share.
+    /// Whether `service` or any task of it changed after the plan's base, by another entry. Two plans
+    /// made from one view, the first of which was given up too early, would both take the update's
+    /// share; and who pauses an update wants nothing more of it.
     fn moved_on(&self, restless: &mut Restless, service: ServiceId) -> bool {
         let base = restless.base;
         *restless.known.entry(service).or_insert_with(|| {
-            self.view
-                .tasks_of(service)
-                .any(|task| task.meta.version > base.into() && task.meta.version != self.at.into())
+            let itself = self.view.services.get(&service);
+            itself.is_some_and(|it| self.is_later(it.meta, base))
+                || self.view.tasks_of(service).any(|task| self.is_later(task.meta, base))
         })
+    }
+
+    /// Whether what has `meta` changed after `base`, by another entry than this one.
+    fn is_later(&self, meta: Meta, base: Revision) -> bool {
+        meta.version > base.into() && meta.version != self.at.into()
     }
 
     /// Ends a task to make room for `by`, which must still need it and be the more important one.
@@ -149,10 +155,7 @@ impl Change<'_> {
             service.map_or(Priority::default(), |service| service.spec.priority)
         };
         // Two plans made from one view would end twice as many as needed.
-        let moved_on = self
-            .view
-            .makers_of_room(by)
-            .any(|other| other.meta.version > base.into() && other.meta.version != self.at.into());
+        let moved_on = self.view.makers_of_room(by).any(|other| self.is_later(other.meta, base));
         let lesser = priority(&task) < priority(waiting);
         let bounded = self.view.services.get(&task.service);
         let bounded = bounded.is_some_and(|service| service.spec.min_available.is_some());
@@ -184,10 +187,8 @@ impl Change<'_> {
         let lost = new.node.is_some_and(|node| !self.view.nodes.contains_key(&node));
         // Two plans made from one view, the first of which was given up too early, would fill the
         // slot twice.
-        let moved_on = self
-            .view
-            .tasks_in(new.service, new.slot)
-            .any(|task| task.meta.version > base.into() && task.meta.version != self.at.into());
+        let moved_on =
+            self.view.tasks_in(new.service, new.slot).any(|task| self.is_later(task.meta, base));
         if service.removing || known || lost || moved_on && !planted(Mistake::FillSlotTwice) {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Stored snapshots of this format and the one before.
 
-use swarm_model::command::Command;
+use swarm_model::command::{Command, Op};
 use swarm_model::fuzz::sample;
 use swarm_model::id::RequestId;
 use swarm_model::meta::{Revision, Term};
@@ -11,10 +11,12 @@ use super::Machine;
 /// The state that the first sixteen samples of commands lead to.
 fn sampled() -> Machine {
     let mut machine = Machine::new();
-    for (at, op) in (1..).zip(sample::ops().into_iter().take(16)) {
-        let command =
-            Command { request: Some(RequestId::from_raw(100 + at)), ..sample::command(op) };
-        let at = u64::try_from(at).expect("small");
+    for (at, mut op) in (1..).zip(sample::ops().into_iter().take(16)) {
+        let request = Some(RequestId::from_raw(100 + u128::from(at)));
+        if let Op::ApplyPlan { base, .. } = &mut op {
+            *base = Revision(at - 1);
+        }
+        let command = Command { request, ..sample::command(op) };
         drop(machine.apply(Revision(at), Term(1), &command));
     }
     machine

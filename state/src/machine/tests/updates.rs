@@ -234,3 +234,30 @@ fn voluntary_changes_are_refused_when_anything_of_the_service_changed_since() {
     assert_eq!(log.task(50).desired, DesiredState::Shutdown);
     assert_eq!(log.plan(old), REFUSED, "its version is another one");
 }
+
+#[test]
+fn what_was_decided_before_the_service_changed_takes_no_more_of_its_update() {
+    let by_user = [
+        Op::PauseUpdate { id: WEB, paused: true },
+        rollback(None),
+        Op::UpdateService { id: WEB, version: None, spec: spec("web", 3), steered: true },
+    ];
+    for op in by_user {
+        let mut log = running();
+        log.apply(update(1)).expect("is valid");
+        let base = Revision(log.next);
+        log.apply(op).expect("is valid");
+        let old = Decision::Yield { task: TaskId::from_raw(50), version: Version(4) };
+        let Decision::CreateTask(mut new) = new_task(51, 7, web(&log).template_version, Some(1))
+        else {
+            unreachable!("it is one")
+        };
+        (new.voluntary, new.slot) = (true, Slot::Replica(2));
+        let changes = vec![old, Decision::CreateTask(new)];
+        let late = Op::ApplyPlan { term: TERM, base, changes: changes.clone() };
+        assert_eq!(log.apply(late), Ok(Done::Plan { applied: 0, refused: 2 }));
+        let base = Revision(log.next);
+        let anew = log.apply(Op::ApplyPlan { term: TERM, base, changes });
+        assert_eq!(anew, Ok(Done::Plan { applied: 2, refused: 0 }));
+    }
+}
