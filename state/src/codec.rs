@@ -318,6 +318,24 @@ mod tests {
     }
 
     #[test]
+    fn new_words_for_places_are_written_and_read_as_they_were_laid_down() {
+        let found = sample::ops().into_iter().find_map(|op| match op {
+            Op::CreateService { spec, .. } => Some(spec),
+            _other => None,
+        });
+        let mut spec = found.expect("there is one");
+        let placement = &mut spec.task_template.placement;
+        let rules = ["node.id in a,b", "node.labels.n>=3", "node.ip==10.0.0.0/8"];
+        placement.constraints = rules.map(|rule| rule.parse().expect(rule)).into();
+        let wishes = ["binpack", "affinity=service:db:20", "anti-affinity=node.labels.zone==a"];
+        placement.preferences = wishes.map(|wish| wish.parse().expect(wish)).into();
+        let command = sample::command(Op::CreateService { id: ServiceId::from_raw(9), spec });
+        let golden = include_str!("../golden/placement-2.hex").trim();
+        assert_eq!(hex(&encode_command(&command).expect("small")), golden);
+        assert_eq!(decode_command(&bytes(golden)).ok(), Some(command));
+    }
+
+    #[test]
     fn a_guarded_command_is_one_of_format_2() {
         let guarded = Command { if_revision: Some(swarm_model::meta::Revision(300)), ..small() };
         let golden = [2, 1, 7, 251, 232, 3, 3, 1, 0, 11, 9, 1, 251, 44, 1];

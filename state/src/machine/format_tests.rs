@@ -35,6 +35,13 @@ fn the_snapshot_is_written_as_it_was_laid_down() {
 }
 
 #[test]
+fn a_snapshot_that_says_nothing_new_is_written_as_the_format_before() {
+    let golden = from_hex(include_str!("../../golden/snapshot-2.hex"));
+    let old = Machine::restore(&golden).expect("is read");
+    assert_eq!(old.snapshot().expect("small"), golden);
+}
+
+#[test]
 fn the_snapshot_of_the_format_before_is_read() {
     let old = Machine::restore(&from_hex(include_str!("../../golden/snapshot-2.hex")));
     let (old, new) = (old.expect("is read"), sampled());
@@ -48,8 +55,10 @@ fn the_snapshot_of_the_format_before_is_read() {
         assert_eq!(task.template.placement, now.template.placement);
         assert!(task.template.resources.reservations.generic.is_empty());
     }
+    assert!(old.services.keys().eq(new.services.keys()) && old.services.len() == 1);
     for service in old.services.values() {
         assert_eq!(service.spec.priority, Default::default());
     }
+    assert!(old.configs.keys().eq(new.configs.keys()) && old.configs.len() == 1);
     assert!(old.nodes.keys().eq(new.nodes.keys()));
 }
