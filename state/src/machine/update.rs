@@ -50,7 +50,7 @@ impl Change<'_> {
         given: Option<Version>,
         to: Option<Version>,
     ) -> Outcome {
-        let service = self.service_at(id, given)?;
+        let mut service = self.service_at(id, given)?;
         let history = self.view.histories.get(&id);
         let found = history.and_then(|history| match to {
             Some(version) => history.find(version),
@@ -71,7 +71,8 @@ impl Change<'_> {
             return Ok(self.resume(service));
         }
         self.note_standing(&service);
-        Ok(self.go_back(service, record, String::new()))
+        self.go_back(&mut service, record, String::new());
+        Ok(self.put_service(service, Action::Update))
     }
 
     pub(super) fn pause_update(&mut self, id: ServiceId, paused: bool) -> Outcome {
@@ -131,7 +132,8 @@ impl Change<'_> {
                 let proven = proven.and_then(|history| history.proven(service.template_version));
                 match proven.cloned().map(|record| (self.check_spec(&record.spec), record)) {
                     Some((Ok(()), record)) => {
-                        self.go_back(service, record, reason.clone());
+                        self.go_back(&mut service, record, reason.clone());
+                        self.put_service(service, Action::Update);
                         return Some(());
                     }
                     Some((Err(refused), _)) => {
@@ -151,14 +153,13 @@ impl Change<'_> {
 
     /// Gives the service the spec of `record` again, template version and all: tasks that were made from
     /// it are current once more.
-    fn go_back(&mut self, mut service: Service, record: SpecRecord, reason: String) -> Done {
+    fn go_back(&mut self, service: &mut Service, record: SpecRecord, reason: String) {
         if record.template_version != service.template_version {
             let template = self.known_template(service.id, &record.spec.task_template).1;
             let to = record.template_version;
-            self.begin(&mut service, UpdateKind::Rollback, to, template, reason);
+            self.begin(service, UpdateKind::Rollback, to, template, reason);
         }
-        self.renew(&mut service, record.spec, Cause::RolledBack { to: record.version });
-        self.put_service(service, Action::Update)
+        self.renew(service, record.spec, Cause::RolledBack { to: record.version });
     }
 
     /// Another template, which tasks have to be brought to, if there are any.
