@@ -11,7 +11,7 @@ use bincode::error::EncodeError;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use swarm_model::grown::Former;
+use swarm_model::grown::{Format, Reading, Worded};
 
 /// The largest message between two nodes, in bytes.
 pub const MAX_FRAME: usize = 4 << 20;
@@ -62,15 +62,20 @@ pub enum FrameError {
 ///
 /// The result may be over [`MAX_FRAME`]; the transport refuses to send it then.
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
-    write(FORMER, &Former(message)).unwrap_or_else(|_says_more| {
-        write(FORMAT, message).expect("plain data encodes into memory")
+    write(FORMER, Format::Former, message).unwrap_or_else(|_says_more| {
+        write(FORMAT, Format::Newest, message).expect("plain data encodes into memory")
     })
 }
 
-fn write<T: Serialize + ?Sized>(version: u8, message: &T) -> Result<Bytes, EncodeError> {
+fn write<T: Serialize + ?Sized>(
+    version: u8,
+    format: Format,
+    message: &T,
+) -> Result<Bytes, EncodeError> {
     let mut writer = BytesMut::with_capacity(128).writer();
     writer.get_mut().put_u8(version);
     // No limit on this side: the transport names the size when it refuses.
+    let message = Worded::new(format, message);
     bincode::serde::encode_into_std_write(message, &mut writer, bincode::config::standard())?;
     Ok(writer.into_inner().freeze())
 }
@@ -84,14 +89,13 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
         return Err(FrameError::TooLarge { size: bytes.len() });
     }
     let (&version, body) = bytes.split_first().ok_or(FrameError::Empty)?;
-    let read = match version {
-        FORMAT => bincode::serde::decode_from_slice(body, CONFIG),
-        FORMER => bincode::serde::decode_from_slice(body, CONFIG)
-            .map(|(Former(value), used)| (value, used)),
+    let format = match version {
+        FORMAT => Format::Newest,
+        FORMER => Format::Former,
         found => return Err(FrameError::Version { found }),
     };
-    let (value, used) =
-        read.map_err(|error| FrameError::Malformed { reason: error.to_string() })?;
+    let (value, used) = bincode::serde::seed_decode_from_slice(Reading::of(format), body, CONFIG)
+        .map_err(|error| FrameError::Malformed { reason: error.to_string() })?;
     match body.len() - used {
         0 => Ok(value),
         surplus => Err(FrameError::Trailing { surplus }),

@@ -4,11 +4,10 @@
 //! a cluster until somebody asks for what only the newer one knows. Golden bytes in the tests pin
 //! each format.
 
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use swarm_model::command::Command;
-use swarm_model::grown::Former;
+use swarm_model::grown::{Format, Reading, Worded};
 
 /// The newest format of commands that this program knows; it reads and writes the one before, too.
 pub const FORMAT: u8 = 2;
@@ -22,7 +21,7 @@ pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 /// Why bytes could not be read or written. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// A newer program wrote it, or nobody did.
+    /// A program wrote it that is newer, or older by more than one format; or nobody did.
     #[error(
         "format version {found} is not known here (this program reads {known} and the one before)"
     )]
@@ -54,43 +53,50 @@ pub enum CodecError {
     Unwritable(#[source] bincode::error::EncodeError),
 }
 
-type Format<const LIMIT: usize> = Configuration<LittleEndian, Varint, Limit<LIMIT>>;
-
-fn format<const LIMIT: usize>() -> Format<LIMIT> {
-    bincode::config::standard().with_limit::<LIMIT>()
-}
-
-fn write<T: Serialize, const LIMIT: usize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
+fn write<T: Serialize>(version: u8, format: Format, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![version];
-    bincode::serde::encode_into_std_write(value, &mut bytes, format::<LIMIT>())
+    let value = Worded::new(format, value);
+    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .map_err(CodecError::Unwritable)?;
     Ok(bytes)
 }
 
 /// Writes `value` in the oldest format that is still read and says all of it; `newest` says anything.
-fn encode<T: Serialize, const LIMIT: usize>(newest: u8, value: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = match write::<_, LIMIT>(newest - 1, &Former(value)) {
-        Ok(bytes) => bytes,
-        Err(_says_more) => write::<_, LIMIT>(newest, value)?,
+/// One that `is_new` is known to need that.
+fn encode<T: Serialize>(
+    newest: u8,
+    limit: usize,
+    value: &T,
+    is_new: bool,
+) -> Result<Vec<u8>, CodecError> {
+    let former = (!is_new).then(|| write(newest - 1, Format::Former, value));
+    let bytes = match former {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_says_more)) => write(newest, Format::Newest, value)?,
+        None => write(newest, Format::Newest, value)?,
     };
-    if bytes.len() > LIMIT {
-        return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
+    if bytes.len() > limit {
+        return Err(CodecError::TooLarge { bytes: bytes.len(), limit });
     }
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned, const LIMIT: usize>(
-    versions: std::ops::RangeInclusive<u8>,
-    bytes: &[u8],
-) -> Result<T, CodecError> {
-    if bytes.len() > LIMIT {
-        return Err(CodecError::TooLarge { bytes: bytes.len(), limit: LIMIT });
+/// Reads what is no longer than `limit`. Nothing else is bounded: what is read is in the bytes, for
+/// lengths that are only claimed nothing is allocated.
+fn decode<T: DeserializeOwned>(newest: u8, limit: usize, bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > limit {
+        return Err(CodecError::TooLarge { bytes: bytes.len(), limit });
     }
     let (found, body) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if !versions.contains(found) {
-        return Err(CodecError::UnknownFormat { found: *found, known: *versions.end() });
-    }
-    let (value, used) = bincode::serde::decode_from_slice(body, format::<LIMIT>())
+    let format = match newest.checked_sub(*found) {
+        Some(0) => Format::Newest,
+        Some(1) => Format::Former,
+        Some(_) | None => {
+            return Err(CodecError::UnknownFormat { found: *found, known: newest });
+        }
+    };
+    let (reading, config) = (Reading::of(format), bincode::config::standard());
+    let (value, used) = bincode::serde::seed_decode_from_slice(reading, body, config)
         .map_err(CodecError::Malformed)?;
     match body.len() - used {
         0 => Ok(value),
@@ -103,7 +109,7 @@ fn decode<T: DeserializeOwned, const LIMIT: usize>(
 /// # Errors
 /// When it is larger than [`COMMAND_BYTES_MAX`].
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
-    encode::<_, COMMAND_BYTES_MAX>(FORMAT, command)
+    encode(FORMAT, COMMAND_BYTES_MAX, command, false)
 }
 
 /// Reads a stored command.
@@ -111,43 +117,20 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When the bytes are not one whole command of a known format.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
-    const FORMER: u8 = FORMAT - 1;
-    if bytes.first() == Some(&FORMER) {
-        return decode::<Former<Command>, COMMAND_BYTES_MAX>(FORMER..=FORMER, bytes)
-            .map(|Former(command)| command);
-    }
-    decode::<_, COMMAND_BYTES_MAX>(FORMAT..=FORMAT, bytes)
+    decode(FORMAT, COMMAND_BYTES_MAX, bytes)
 }
 
-pub(crate) fn encode_snapshot<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    encode::<_, SNAPSHOT_BYTES_MAX>(SNAPSHOT_FORMAT, value)
+/// The stored form of a snapshot. One that `is_new` says what only the newest format can; unless that is
+/// known the former one is tried, which costs as much as to write it.
+pub(crate) fn encode_snapshot<T: Serialize>(
+    value: &T,
+    is_new: bool,
+) -> Result<Vec<u8>, CodecError> {
+    encode(SNAPSHOT_FORMAT, SNAPSHOT_BYTES_MAX, value, is_new)
 }
 
 pub(crate) fn decode_snapshot<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let versions = SNAPSHOT_FORMAT - 1..=SNAPSHOT_FORMAT;
-    // The decoder makes room for a text before it reads it, as far as the limit goes (which counts values at
-    // their full width): so a short snapshot must have a low one, whatever lengths it claims.
-    match bytes.len() {
-        length if length <= SMALL => decode::<_, { SMALL * WIDTH }>(versions, bytes),
-        length if length <= MEDIUM => decode::<_, { MEDIUM * WIDTH }>(versions, bytes),
-        length if length <= LARGE => decode::<_, { LARGE * WIDTH }>(versions, bytes),
-        length if length <= SNAPSHOT_BYTES_MAX => {
-            decode::<_, { SNAPSHOT_BYTES_MAX.saturating_mul(WIDTH) }>(versions, bytes)
-        }
-        length => Err(CodecError::TooLarge { bytes: length, limit: SNAPSHOT_BYTES_MAX }),
-    }
-}
-
-/// Steps of length between which limits differ.
-const SMALL: usize = 64 << 10;
-const MEDIUM: usize = 1 << 20;
-const LARGE: usize = 32 << 20;
-/// A number of one stored byte counts for up to 16 against the limit.
-const WIDTH: usize = 32;
-
-/// The format in which a snapshot was written.
-pub(crate) fn snapshot_format(bytes: &[u8]) -> Result<u8, CodecError> {
-    bytes.first().copied().ok_or(CodecError::Empty)
+    decode(SNAPSHOT_FORMAT, SNAPSHOT_BYTES_MAX, bytes)
 }
 
 #[cfg(test)]

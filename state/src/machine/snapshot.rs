@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use swarm_model::cluster::Cluster;
 use swarm_model::config::Config;
-use swarm_model::grown::Former;
 use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::node::Node;
@@ -125,7 +124,7 @@ impl Machine {
             .values()
             .map(|task| ((task.service, task.template_version), task.template.clone()))
             .collect();
-        codec::encode_snapshot(&Stored {
+        let stored = Stored {
             revision: view.revision,
             cluster: view.cluster.as_deref().cloned(),
             nodes: view.nodes.values().cloned().collect(),
@@ -141,7 +140,10 @@ impl Machine {
             },
             histories: view.histories.iter().map(|(id, kept)| (*id, kept.clone())).collect(),
             intent: view.intent,
-        })
+        };
+        // They stand at its end, after all else was written for nothing.
+        let is_new = !stored.histories.is_empty() || stored.intent != Revision(0);
+        codec::encode_snapshot(&stored, is_new)
     }
 
     /// The state that [`Machine::snapshot`] gave.
@@ -149,14 +151,7 @@ impl Machine {
     /// # Errors
     /// When the bytes are no whole snapshot of a known format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let former = codec::snapshot_format(bytes)? < codec::SNAPSHOT_FORMAT;
-        let stored = if former {
-            let Former(stored): Former<Stored> = codec::decode_snapshot(bytes)?;
-            stored
-        } else {
-            codec::decode_snapshot(bytes)?
-        };
-        Self::from_stored(stored)
+        Self::from_stored(codec::decode_snapshot(bytes)?)
     }
 
     fn from_stored(stored: Stored) -> Result<Self, RestoreError> {

@@ -1,15 +1,20 @@
 //! The former format of stored and sent values: what has grown since then.
 //!
 //! Such values are bincode, in which fields have no names, so a reader that expects one more field
-//! would take the bytes of what follows. [`Former`] tells the decoder how many fields there were, and
-//! the encoder to leave the new ones out as long as nothing is lost by it: so a program reads what
-//! the one before wrote, and the one before reads all that says nothing new. That is enough as long
-//! as structs grow at their end, by fields with a default, and enums at their end, too. Version bytes
-//! are not its business: whoever has one writes it.
+//! would take the bytes of what follows. [`Reading`] tells the decoder how many fields there were, and
+//! [`Worded`] the encoder to leave the new ones out as long as nothing is lost by it: so a program
+//! reads what the one before wrote, and the one before reads all that says nothing new. That is enough
+//! as long as structs grow at their end, by fields with a default, and enums at their end, too. Version
+//! bytes are not its business: whoever has one writes it.
+//!
+//! The format is a value, so that each type is compiled once for all formats.
 
 mod absent;
 mod read;
 mod write;
+
+pub use read::Reading;
+pub use write::Worded;
 
 /// The name of the transparent newtype in which a text stands that the former format could not read.
 pub(crate) const NEW_WORD: &str = "NewWord";
@@ -77,13 +82,25 @@ const JOINED: [(&str, &str); 10] = [
     ("Rejection", "RevisionConflict"),
 ];
 
-/// A value as the former format had it. Read: as one of today, what is new has its default. Written:
-/// an error when what is new is anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Former<T>(pub T);
+/// How values are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Without what has grown.
+    Former,
+    /// As they are.
+    Newest,
+}
 
-/// The fields that type `name` had.
-fn fields_then(name: &str, fields: &'static [&'static str]) -> &'static [&'static str] {
+/// The fields that type `name` has in `format`.
+fn fields_in(
+    format: Format,
+    name: &str,
+    fields: &'static [&'static str],
+) -> &'static [&'static str] {
+    match format {
+        Format::Former => {}
+        Format::Newest => return fields,
+    }
     let new = GREW.iter().filter(|(grown, ..)| *grown == name);
     let first = new.filter_map(|(_, new, _)| fields.iter().position(|field| field == new)).min();
     &fields[..first.unwrap_or(fields.len())]

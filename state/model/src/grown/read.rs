@@ -1,33 +1,55 @@
-//! Reads values as the former format had them.
+//! Reads values as their format has them.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde::{Deserialize, de};
 
-use super::{Former, fields_then};
+use super::{Format, fields_in};
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Former<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        T::deserialize(Old(from)).map(Self)
+/// Reads a value in a format, as one of today: what is new has its default. Texts are looked at in
+/// their place first, so nothing is allocated for a length that is only claimed.
+#[derive(Debug)]
+pub struct Reading<T> {
+    format: Format,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Reading<T> {
+    /// A value in `format`.
+    pub fn of(format: Format) -> Self {
+        Self { format, of: PhantomData }
     }
 }
 
-/// Anything of serde's that leads to values, on its way to values of the former format.
-struct Old<T>(T);
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Reading<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        T::deserialize(Part { inner: from, format: self.format })
+    }
+}
+
+/// Anything of serde's that leads to values, on its way to values of that format.
+struct Part<T> {
+    inner: T,
+    format: Format,
+}
 
 /// The same for what an enum's variant holds.
-struct OldVariant<T> {
+struct VariantPart<T> {
     inner: T,
+    format: Format,
     name: &'static str,
 }
 
 macro_rules! plain {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(visitor)
+            self.inner.$method(visitor)
         }
     )*};
 }
@@ -37,24 +59,24 @@ macro_rules! nested {
         fn $method<V: Visitor<'de>>(
             self, $($argument: $kind,)* visitor: V,
         ) -> Result<V::Value, D::Error> {
-            self.0.$method($($argument,)* Old(visitor))
+            let Self { inner, format } = self;
+            inner.$method($($argument,)* Part { inner: visitor, format })
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Old<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<D> {
     type Error = D::Error;
 
     plain! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
         deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
-        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit
-        deserialize_identifier deserialize_ignored_any
+        deserialize_bytes deserialize_unit deserialize_identifier deserialize_ignored_any
+        deserialize_any
     }
 
     nested! {
-        deserialize_any()
         deserialize_option()
         deserialize_seq()
         deserialize_map()
@@ -64,13 +86,23 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Old<D> {
         deserialize_tuple_struct(name: &'static str, len: usize)
     }
 
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_str(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_bytes(visitor)
+    }
+
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields_then(name, fields), Old(visitor))
+        let Self { inner, format } = self;
+        let fields = fields_in(format, name, fields);
+        inner.deserialize_struct(name, fields, Part { inner: visitor, format })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -79,47 +111,48 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Old<D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_enum(name, variants, OldVariant { inner: visitor, name })
+        let Self { inner, format } = self;
+        inner.deserialize_enum(name, variants, VariantPart { inner: visitor, format, name })
     }
 
     fn is_human_readable(&self) -> bool {
-        self.0.is_human_readable()
+        self.inner.is_human_readable()
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Old<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Part<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
+        self.inner.expecting(f)
     }
 
     fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
-        self.0.visit_none()
+        self.inner.visit_none()
     }
 
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Old(from))
+        self.inner.visit_some(Part { inner: from, format: self.format })
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
-        self.0.visit_unit()
+        self.inner.visit_unit()
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Old(from))
+        self.inner.visit_newtype_struct(Part { inner: from, format: self.format })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Old(from))
+        self.inner.visit_seq(Part { inner: from, format: self.format })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Old(from))
+        self.inner.visit_map(Part { inner: from, format: self.format })
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for OldVariant<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for VariantPart<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,66 +160,68 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OldVariant<V> {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_enum(OldVariant { inner: from, name: self.name })
+        let Self { inner, format, name } = self;
+        inner.visit_enum(VariantPart { inner: from, format, name })
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Old<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Old(from))
+        self.inner.deserialize(Part { inner: from, format: self.format })
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Old<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Old(seed))
+        self.inner.next_element_seed(Part { inner: seed, format: self.format })
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Old<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Part<A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(Old(seed))
+        self.inner.next_key_seed(Part { inner: seed, format: self.format })
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Old(seed))
+        self.inner.next_value_seed(Part { inner: seed, format: self.format })
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for OldVariant<A> {
+impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for VariantPart<A> {
     type Error = A::Error;
-    type Variant = OldVariant<A::Variant>;
+    type Variant = VariantPart<A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (value, inner) = self.inner.variant_seed(Old(seed))?;
-        Ok((value, OldVariant { inner, name: self.name }))
+        let Self { inner, format, name } = self;
+        let (value, inner) = inner.variant_seed(Part { inner: seed, format })?;
+        Ok((value, VariantPart { inner, format, name }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for OldVariant<A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for VariantPart<A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {
@@ -194,11 +229,11 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for OldVariant<A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Old(seed))
+        self.inner.newtype_variant_seed(Part { inner: seed, format: self.format })
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Old(visitor))
+        self.inner.tuple_variant(len, Part { inner: visitor, format: self.format })
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -206,6 +241,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for OldVariant<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.inner.struct_variant(fields_then(self.name, fields), Old(visitor))
+        let Self { inner, format, name } = self;
+        let fields = fields_in(format, name, fields);
+        inner.struct_variant(fields, Part { inner: visitor, format })
     }
 }
