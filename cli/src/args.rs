@@ -130,6 +130,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(commands::config::Config),
     Exec(commands::exec::Exec),
+    Top(commands::top::Top),
     Events(commands::events::Events),
     Status(commands::status::Status),
     Info(commands::info::Info),

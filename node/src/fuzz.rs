@@ -80,6 +80,8 @@ pub const TARGETS: &[Target] = &[
     chunk::fuzz::STREAM,
     chunk::fuzz::MESSAGE,
     reach::exec::fuzz::ASK,
+    reach::top::fuzz::ASK,
+    reach::top::fuzz::ANSWER,
     runtime::process::fuzz::LAUNCH,
     runtime::process::fuzz::START,
     runtime::process::fuzz::EXIT,

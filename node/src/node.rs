@@ -35,6 +35,7 @@ use crate::clocks::PeerClock;
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 use crate::logs::LogQuery;
+use crate::reach::top::TaskTop;
 use crate::{clocks, epoch, leave, propose, reach, recovery, remote_logs};
 
 /// How long the leader may take to tell how far the others are.
@@ -234,6 +235,14 @@ impl Backend for Node {
 
     fn reach(&self, node: NodeId, ask: Reach) -> BoxFuture<'_, Result<MessageStream, ReachError>> {
         async move { reach::open(&self.core, node, ask).await }.boxed()
+    }
+
+    fn top(
+        &self,
+        node: NodeId,
+        tasks: Vec<TaskId>,
+    ) -> BoxFuture<'_, Result<Vec<TaskTop>, ReachError>> {
+        reach::top::ask(&self.core, node, tasks).boxed()
     }
 
     fn logs(

@@ -10,6 +10,7 @@ use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use swarm_net::transport::{Caller, Handler, MessageStream, Peer};
 
 use crate::core::Core;
+use crate::reach::top;
 use crate::{
     clocks, departure, dispatch, greet, join, propose, reach, readmit, remote_logs, upkeep,
 };
@@ -106,6 +107,7 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         Method::Clock => async move { Ok(clocks::serve(&core)) }.boxed(),
         Method::Readmit => readmit::serve(core, peer, body).boxed(),
         Method::Greet => async move { greet::serve(&core, peer, &body) }.boxed(),
+        Method::TaskTop => top::serve(core, body).boxed(),
         Method::GossipSync => async move { core.gossip.handle_sync(peer, &body) }.boxed(),
         Method::Join
         | Method::RaftAppend

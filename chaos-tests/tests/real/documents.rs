@@ -82,6 +82,7 @@ async fn the_page_on_tasks_shows_what_happens() -> Result<()> {
         ": Failed, exit code 3; its output",
         "exit 4\n",
         "so long\n",
+        "web.1 runs /bin/sleep 10000\n",
     ] {
         ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
     }

@@ -30,3 +30,4 @@ mod recoveries;
 mod recovery;
 mod restarts;
 mod support;
+mod top;

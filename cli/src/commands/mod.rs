@@ -26,6 +26,7 @@ pub(crate) mod recover;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod tasks;
+pub(crate) mod top;
 pub(crate) mod version;
 
 use serde_json::Value;
@@ -91,6 +92,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Rebalance(command) => command.run(&global.client()?).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Top(command) => command.run(&global.client()?).await,
         Command::Events(command) => command.run(&global.client()?).await,
         Command::Status(command) => command.run(&global.client()?).await,
         Command::Info(command) => command.run(&global.client()?).await,

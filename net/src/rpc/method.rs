@@ -145,6 +145,8 @@ methods! {
     Clock = 30, Rpc Unary Member;
     /// The caller runs one more program in a task of the callee.
     Exec = 31, Rpc Stream Manager;
+    /// What the processes of tasks of the callee use.
+    TaskTop = 33, Rpc Unary Member;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }
@@ -160,7 +162,7 @@ impl Method {
             // A program with all of its arguments and variables.
             Self::Exec => 512 << 10,
             // The ids of all tasks of a node; of all members.
-            Self::TaskLogs | Self::RaftSnapshot => 1 << 20,
+            Self::TaskLogs | Self::TaskTop | Self::RaftSnapshot => 1 << 20,
             // Votes, certificate requests, what a node says of itself.
             _ => LITTLE,
         }

@@ -31,6 +31,7 @@ use crate::logs::{LogLine, LogQuery};
 
 use super::types::{RecoveryReport, TokenRequest};
 use crate::reach::exec::ExecAsk;
+use crate::reach::top::TaskTop;
 
 /// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -157,6 +158,20 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Why it was not begun; nothing was.
     fn reach(&self, node: NodeId, ask: Reach) -> BoxFuture<'_, Result<MessageStream, ReachError>> {
         let _ = (node, ask);
+        let reason = "this node runs no tasks".to_owned();
+        async { Err(ReachError::Unreachable { reason }) }.boxed()
+    }
+
+    /// What the processes of `tasks` on `node` use, this one or another; it takes half a second.
+    ///
+    /// # Errors
+    /// Why the node does not tell.
+    fn top(
+        &self,
+        node: NodeId,
+        tasks: Vec<TaskId>,
+    ) -> BoxFuture<'_, Result<Vec<TaskTop>, ReachError>> {
+        let _ = (node, tasks);
         let reason = "this node runs no tasks".to_owned();
         async { Err(ReachError::Unreachable { reason }) }.boxed()
     }

@@ -10,7 +10,7 @@ use super::errors::ApiError;
 use super::request::Params;
 use super::{
     cluster, configs, events, exec, explain, info, logs, nodes, plan, rebalance, recovery,
-    services, tasks, tokens, updates,
+    services, tasks, tokens, top, updates,
 };
 
 #[derive(Debug, OpenApi)]
@@ -51,6 +51,9 @@ use super::{
         logs::of_service,
         logs::of_task,
         exec::exec,
+        top::of_all,
+        top::of_service,
+        top::of_task,
         tasks::list,
         tasks::inspect,
         configs::list,

@@ -8,7 +8,7 @@ use super::errors::ApiError;
 use super::state::Api;
 use super::{
     cluster, configs, events, exec, explain, info, logs, nodes, openapi, plan, rebalance, recovery,
-    services, tasks, tokens, updates,
+    services, tasks, tokens, top, updates,
 };
 
 /// One route.
@@ -58,6 +58,9 @@ pub(super) fn all() -> Vec<Route> {
         route("post", "/v1/rebalance", post(rebalance::rebalance)),
         route("get", "/v1/tasks", get(tasks::list)),
         route("get", "/v1/tasks/{ref}", get(tasks::inspect)),
+        route("get", "/v1/top", get(top::of_all)),
+        route("get", "/v1/services/{ref}/top", get(top::of_service)),
+        route("get", "/v1/tasks/{ref}/top", get(top::of_task)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),
         route("post", "/v1/tasks/{ref}/exec", post(exec::exec)),
         route("get", "/v1/configs", get(configs::list)),

@@ -310,7 +310,7 @@ impl TaskEntry {
 }
 
 /// A node in words.
-fn place(hostname: &str, shared_by: Option<NodeId>) -> String {
+pub(super) fn place(hostname: &str, shared_by: Option<NodeId>) -> String {
     match shared_by {
         Some(id) => format!("{hostname} ({})", id.short()),
         None => hostname.to_owned(),

@@ -4,7 +4,8 @@
 //! A call is a stream of [chunks](crate::chunk), the same whether the task is here or elsewhere. Whom to
 //! ask, and for which task, the API decides.
 
-pub(crate) mod exec;
+pub mod exec;
+pub mod top;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod outcome;
 mod probe;
 pub mod process;
 mod registry;
+mod sample;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use outcome::{Adopted, AdoptedState, Exit, Started};
 pub use probe::Answer;
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use registry::Registry;
+pub use sample::ProcessSample;
 
 /// Runs tasks in one way (a process, a container, …). Calls for one task come one after another,
 /// except that `wait` may overlap with `signal`, `probe` and `stop`, and probes with each other.
@@ -106,6 +108,15 @@ pub trait TaskRuntime: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the runtime's directory cannot be read.
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>>;
+
+    /// What the processes of a running task use now, by process id.
+    ///
+    /// # Errors
+    /// Why nobody knows; [`Failure::Unsupported`] where tasks have no processes.
+    fn processes(&self, task: TaskId) -> BoxFuture<'static, Result<Vec<ProcessSample>, Failure>> {
+        let (_inside, runtime) = (task, self.name());
+        Box::pin(async move { Err(Failure::Unsupported { what: "top", runtime }) })
+    }
 
     /// Does one more thing inside of a running task. It ends with the task, and with the session.
     ///

@@ -46,6 +46,13 @@ impl Group {
         }
     }
 
+    /// The processes of the task; `None` when there is no group to tell.
+    pub(crate) fn members(&self) -> Option<BTreeSet<i32>> {
+        let group = self.unified.as_ref().or(self.freezer.as_ref()).or(self.joined.first())?;
+        let listed = fs::read_to_string(group.join("cgroup.procs")).ok()?;
+        Some(listed.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
     /// Whether the memory limit killed some process of the task.
     pub(crate) fn had_oom_kill(&self) -> bool {
         let v1 = self.memory.as_deref().map_or(0, v1::oom_kills);

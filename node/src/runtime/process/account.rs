@@ -58,6 +58,12 @@ pub(super) fn look_up(
     Ok(Found { account: Account { uid, gid, groups: all }, home })
 }
 
+/// What a user is called; the number when it has no name.
+pub(super) fn name_of(uid: u32, passwd: &str) -> String {
+    let named = users(passwd).find(|entry| entry.uid == uid);
+    named.map_or_else(|| uid.to_string(), |entry| entry.name.to_owned())
+}
+
 fn unknown(kind: &'static str, name: &str) -> Failure {
     Failure::NoSuchUser { kind, name: name.to_owned() }
 }
@@ -129,5 +135,6 @@ mod tests {
         check("web:nogroup-here", &[], Err("no group nogroup-here"));
         check("web", &["-1"], Err("no group -1"));
         check("", &[], Err("no user"));
+        assert_eq!((&*name_of(33, PASSWD), &*name_of(7, PASSWD)), ("web", "7"));
     }
 }

@@ -103,7 +103,8 @@ fn record(inner: &Inner, task: TaskId, request: ExecRequest) -> Result<ExecRecor
     })
 }
 
-fn running(task: TaskId, state: State) -> Result<StartRecord, Failure> {
+/// How a task was started that runs now.
+pub(super) fn running(task: TaskId, state: State) -> Result<StartRecord, Failure> {
     let state = match state {
         State::Running { start, .. } => return Ok(start),
         State::Unknown => return Err(Failure::UnknownTask { task }),

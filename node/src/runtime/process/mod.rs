@@ -25,6 +25,7 @@ mod resolve;
 mod spawn;
 pub mod supervisor;
 mod terminal;
+mod usage;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -42,7 +43,8 @@ use tokio::sync::Semaphore;
 use self::record::RunDir;
 use super::cgroup::Cgroups;
 use super::{
-    Adopted, Answer, ExecRequest, ExecSession, Exit, Failure, Launch, Started, TaskRuntime,
+    Adopted, Answer, ExecRequest, ExecSession, Exit, Failure, Launch, ProcessSample, Started,
+    TaskRuntime,
 };
 pub use config::ProcessConfig;
 
@@ -163,6 +165,10 @@ impl TaskRuntime for ProcessRuntime {
 
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>> {
         self.run(control::adopt)
+    }
+
+    fn processes(&self, task: TaskId) -> BoxFuture<'static, Result<Vec<ProcessSample>, Failure>> {
+        self.run(move |inner| usage::sample(inner, task))
     }
 
     fn exec(

@@ -56,10 +56,13 @@ pub(super) struct Stat {
     pub(super) session: i32,
     pub(super) start_ticks: u64,
     pub(super) zombie: bool,
+    /// Processor time, its own and the kernel's for it.
+    pub(super) cpu_ticks: u64,
+    pub(super) resident_pages: u64,
 }
 
 impl Stat {
-    fn read(pid: i32) -> Option<Self> {
+    pub(super) fn read(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
@@ -73,8 +76,14 @@ impl Stat {
             parent: rest.get(1)?.parse().ok()?,
             session: rest.get(3)?.parse().ok()?,
             start_ticks: rest.get(19)?.parse().ok()?,
+            cpu_ticks: number(rest.get(11)?)? + number(rest.get(12)?)?,
+            resident_pages: number(rest.get(21)?)?,
         })
     }
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 /// Everything that runs, zombies excepted.
@@ -202,10 +211,18 @@ mod tests {
 
     #[test]
     fn stat_is_read_whatever_the_program_is_called() {
-        let fields = "S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999 0";
+        let fields = "S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999 33";
         for name in ["sh", "a) S 1 (b", "x y"] {
             let stat = Stat::parse(&format!("42 ({name}) {fields}"));
-            let expect = Stat { pid: 42, parent: 7, session: 9, start_ticks: 12345, zombie: false };
+            let expect = Stat {
+                pid: 42,
+                parent: 7,
+                session: 9,
+                start_ticks: 12345,
+                zombie: false,
+                cpu_ticks: 5 + 6,
+                resident_pages: 33,
+            };
             assert_eq!(stat, Some(expect), "{name}");
         }
         assert_eq!(Stat::parse("42 (cut"), None);

@@ -1,0 +1,197 @@
+//! `/v1/top`, `/v1/services/{ref}/top`, `/v1/tasks/{ref}/top`: what the processes of running tasks use.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use swarm_model::id::{NodeId, TaskId};
+use swarm_model::task::Task;
+use swarm_model::task_state::ObservedState;
+use swarm_model::view::View;
+
+use super::consistency::Read;
+use super::errors::ApiError;
+use super::hostnames::Shared;
+use super::request::Params;
+use super::state::Api;
+use super::types::{ErrorBody, place};
+use super::{resolve, session, tasks};
+use crate::reach::top::{Busy, TASKS_MAX};
+
+/// The processes of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TopEntry {
+    /// The task.
+    #[serde(rename = "ID")]
+    #[schema(value_type = String)]
+    pub task: TaskId,
+    /// Its name, `web.1`.
+    pub name: String,
+    /// Its node, in words.
+    pub node: String,
+    /// The same, as an id.
+    #[serde(rename = "NodeID")]
+    #[schema(value_type = String)]
+    pub node_id: NodeId,
+    /// Why its processes are not known.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Its processes, by id.
+    pub processes: Vec<TopProcess>,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct TopProcess {
+    /// Its id on its node.
+    #[serde(rename = "PID")]
+    pub pid: u32,
+    /// Its parent's.
+    #[serde(rename = "ParentPID")]
+    pub parent: u32,
+    /// Whom it runs as.
+    pub user: String,
+    /// Thousandths of one processor that it used over the last half second.
+    #[serde(rename = "CPUMilli")]
+    pub cpu_milli: u64,
+    /// Processor time since its start, in milliseconds.
+    #[serde(rename = "CPUTimeMs")]
+    pub cpu_time_ms: u64,
+    /// Resident memory, in bytes.
+    pub memory: u64,
+    /// For how long it has run, in milliseconds.
+    pub age_ms: u64,
+    /// Its command line.
+    pub command: String,
+}
+
+impl From<Busy> for TopProcess {
+    fn from(Busy { process, cpu_milli }: Busy) -> Self {
+        Self {
+            pid: process.pid,
+            parent: process.parent,
+            user: process.user,
+            cpu_milli,
+            cpu_time_ms: process.cpu_us / 1000,
+            memory: process.memory,
+            age_ms: process.age_ms,
+            command: process.command,
+        }
+    }
+}
+
+/// Shows the processes of all running tasks.
+#[utoipa::path(get, path = "/v1/top", tag = "tasks", params(("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "by service and slot; what cannot be read says why",
+            body = [TopEntry]),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn of_all(
+    State(api): State<Api>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let running = running(read.view.tasks.values().map(AsRef::as_ref));
+    Ok(read.answer(&entries(&api, &read.view, running).await?))
+}
+
+/// Shows the processes of the running tasks of a service.
+#[utoipa::path(get, path = "/v1/services/{ref}/top", tag = "tasks",
+    params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
+        ("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "by slot; what cannot be read says why",
+            body = [TopEntry]),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn of_service(
+    State(api): State<Api>,
+    Path(reference): Path<String>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let service = read.found(resolve::service(&read.view, &reference))?;
+    let running = running(read.view.tasks_of(service.id).map(AsRef::as_ref));
+    Ok(read.answer(&entries(&api, &read.view, running).await?))
+}
+
+/// Shows the processes of one running task.
+#[utoipa::path(get, path = "/v1/tasks/{ref}/top", tag = "tasks",
+    params(("ref" = String, Path,
+            description = "id, unique prefix of the id, or name like web.1"),
+        ("stale" = Option<bool>, Query)),
+    responses((status = 200, description = "the one task", body = [TopEntry]),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn of_task(
+    State(api): State<Api>,
+    Path(reference): Path<String>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
+    params.allow(&["stale"])?;
+    let task = read.found(resolve::task(&read.view, &reference))?;
+    let task = session::running(&api, &read.view, task)?;
+    Ok(read.answer(&entries(&api, &read.view, vec![task]).await?))
+}
+
+fn running<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<&'a Task> {
+    tasks.filter(|task| task.status.state == ObservedState::Running).collect()
+}
+
+/// Asks all nodes at once.
+async fn entries(api: &Api, view: &View, tasks: Vec<&Task>) -> Result<Vec<TopEntry>, ApiError> {
+    if tasks.len() > TASKS_MAX {
+        let many = format!("{} tasks are more than the {TASKS_MAX} shown at once", tasks.len());
+        return Err(ApiError::invalid(format!("{many}: ask for one service")));
+    }
+    let mut by_node: BTreeMap<NodeId, Vec<&Task>> = BTreeMap::new();
+    for task in tasks {
+        if let Some(node) = task.node {
+            by_node.entry(node).or_default().push(task);
+        }
+    }
+    let shared = Shared::of(view);
+    let asked = by_node.into_iter().map(|(node, tasks)| of_node(api, view, &shared, node, tasks));
+    let mut all: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(all.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// The tasks of one node, each with its place in the list.
+async fn of_node(
+    api: &Api,
+    view: &View,
+    shared: &Shared<'_>,
+    node: NodeId,
+    tasks: Vec<&Task>,
+) -> Vec<((String, (u32, NodeId), TaskId), TopEntry)> {
+    let hostname = view.nodes.get(&node).map(|node| node.description.hostname.as_str());
+    let hostname = hostname.unwrap_or_default();
+    let at = place(hostname, shared.contains(hostname).then_some(node));
+    let ids = tasks.iter().map(|task| task.id).collect();
+    let (mut told, lost) = match api.backend.top(node, ids).await {
+        Ok(told) => (told.into_iter().collect::<BTreeMap<_, _>>(), None),
+        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    };
+    let entry = |task: &Task| {
+        let missing = || Err(lost.clone().unwrap_or_else(|| "its node does not know it".into()));
+        let (processes, error) = match told.remove(&task.id).unwrap_or_else(missing) {
+            Ok(processes) => (processes, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let name = tasks::name(view, task);
+        // Slots by number, not by text.
+        let service = name.rsplit_once('.').map_or(&*name, |(service, _)| service).to_owned();
+        let place = (service, tasks::slot_order(task), task.id);
+        let processes = processes.into_iter().map(TopProcess::from).collect();
+        let entry =
+            TopEntry { task: task.id, name, node: at.clone(), node_id: node, error, processes };
+        (place, entry)
+    };
+    tasks.into_iter().map(entry).collect()
+}

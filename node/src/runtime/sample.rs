@@ -1,0 +1,22 @@
+//! What the processes of a task use, at one moment.
+
+use serde::{Deserialize, Serialize};
+
+/// One process of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSample {
+    /// Its id on its node.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// Whom it runs as: a name, or a number that has none.
+    pub user: String,
+    /// Processor time since its start, in microseconds.
+    pub cpu_us: u64,
+    /// Resident memory, in bytes.
+    pub memory: u64,
+    /// For how long it has run, in milliseconds.
+    pub age_ms: u64,
+    /// Its command line, words separated by spaces; its name in brackets where it has none.
+    pub command: String,
+}
