@@ -130,6 +130,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(commands::config::Config),
     Exec(commands::exec::Exec),
+    Cp(commands::cp::Cp),
     Top(commands::top::Top),
     Events(commands::events::Events),
     Status(commands::status::Status),

@@ -80,6 +80,7 @@ pub const TARGETS: &[Target] = &[
     chunk::fuzz::STREAM,
     chunk::fuzz::MESSAGE,
     reach::exec::fuzz::ASK,
+    reach::files::fuzz::ASK,
     reach::top::fuzz::ASK,
     reach::top::fuzz::ANSWER,
     runtime::process::fuzz::LAUNCH,

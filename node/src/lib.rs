@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod archive;
 pub mod assembly;
 pub mod backup;
 pub mod boot;

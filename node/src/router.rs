@@ -66,7 +66,9 @@ impl Handler for Router {
             }
             Method::Session => dispatch::session::serve(core, from.node_id, hello, stream).boxed(),
             Method::TaskLogs => remote_logs::serve(core, hello, stream).boxed(),
-            Method::Exec => reach::serve(core, Some(from.node_id), method, hello, stream).boxed(),
+            Method::Exec | Method::Files => {
+                reach::serve(core, Some(from.node_id), method, hello, stream).boxed()
+            }
             other => {
                 tracing::warn!(peer = %from.node_id, method = ?other, "a call came as a stream");
                 async {}.boxed()
@@ -114,7 +116,8 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         | Method::RaftSnapshot
         | Method::Session
         | Method::TaskLogs
-        | Method::Exec => async { Err(not_allowed()) }.boxed(),
+        | Method::Exec
+        | Method::Files => async { Err(not_allowed()) }.boxed(),
     }
 }
 

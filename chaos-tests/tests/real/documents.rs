@@ -83,6 +83,10 @@ async fn the_page_on_tasks_shows_what_happens() -> Result<()> {
         "exit 4\n",
         "so long\n",
         "web.1 runs /bin/sleep 10000\n",
+        "public/css:\nmain.css\n",
+        "red\nhello\n",
+        "site/link is refused: it is a link to /etc/passwd",
+        "etc/passwd: no such file",
     ] {
         ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
     }

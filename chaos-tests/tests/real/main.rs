@@ -10,7 +10,7 @@ mod bad_programs;
 mod bad_requests;
 mod bad_tokens;
 mod commands;
-
+mod copies;
 mod doctor;
 mod documents;
 mod doubles;

@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod cp;
 pub(crate) mod daemon;
 pub(crate) mod dev;
 pub(crate) mod doctor;
@@ -92,6 +93,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Rebalance(command) => command.run(&global.client()?).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Cp(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Top(command) => command.run(&global.client()?).await,
         Command::Events(command) => command.run(&global.client()?).await,
         Command::Status(command) => command.run(&global.client()?).await,

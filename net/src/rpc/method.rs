@@ -145,6 +145,8 @@ methods! {
     Clock = 30, Rpc Unary Member;
     /// The caller runs one more program in a task of the callee.
     Exec = 31, Rpc Stream Manager;
+    /// The caller copies files out of or into a task of the callee.
+    Files = 32, Rpc Stream Manager;
     /// What the processes of tasks of the callee use.
     TaskTop = 33, Rpc Unary Member;
     /// Gossip's push/pull of everything.
@@ -192,7 +194,7 @@ mod tests {
             assert_eq!(rule.callers == Callers::Anonymous, *method == Method::Join);
             assert_eq!(rule.lane == Lane::Join, *method == Method::Join);
         }
-        let managers = [Method::ManagerKeys, Method::Exec];
+        let managers = [Method::ManagerKeys, Method::Exec, Method::Files];
         for method in Method::ALL {
             let only = method.rule().callers == Callers::Manager;
             assert_eq!(only, managers.contains(method), "{method:?}");

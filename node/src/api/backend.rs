@@ -31,6 +31,7 @@ use crate::logs::{LogLine, LogQuery};
 
 use super::types::{RecoveryReport, TokenRequest};
 use crate::reach::exec::ExecAsk;
+use crate::reach::files::FilesAsk;
 use crate::reach::top::TaskTop;
 
 /// The longest that a change may take, whatever is waited for.
@@ -298,6 +299,8 @@ pub enum ReadError {
 pub enum Reach {
     /// One more program.
     Exec(ExecAsk),
+    /// Files of its working directory.
+    Files(FilesAsk),
 }
 
 impl Reach {
@@ -305,6 +308,7 @@ impl Reach {
     pub(crate) fn to_hello(&self) -> (Method, bytes::Bytes) {
         match self {
             Self::Exec(ask) => (Method::Exec, frame::encode(ask)),
+            Self::Files(ask) => (Method::Files, frame::encode(ask)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod exec;
 mod explain;
+mod files;
 mod filters;
 pub(crate) mod fuzz;
 mod guards;

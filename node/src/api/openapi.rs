@@ -9,7 +9,7 @@ use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, plan, rebalance, recovery,
+    cluster, configs, events, exec, explain, files, info, logs, nodes, plan, rebalance, recovery,
     services, tasks, tokens, top, updates,
 };
 
@@ -51,6 +51,7 @@ use super::{
         logs::of_service,
         logs::of_task,
         exec::exec,
+        files::copy,
         top::of_all,
         top::of_service,
         top::of_task,

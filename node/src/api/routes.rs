@@ -7,8 +7,8 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, exec, explain, info, logs, nodes, openapi, plan, rebalance, recovery,
-    services, tasks, tokens, top, updates,
+    cluster, configs, events, exec, explain, files, info, logs, nodes, openapi, plan, rebalance,
+    recovery, services, tasks, tokens, top, updates,
 };
 
 /// One route.
@@ -63,6 +63,7 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/tasks/{ref}/top", get(top::of_task)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),
         route("post", "/v1/tasks/{ref}/exec", post(exec::exec)),
+        route("post", "/v1/tasks/{ref}/files", post(files::copy)),
         route("get", "/v1/configs", get(configs::list)),
         route("post", "/v1/configs/create", post(configs::create)),
         route("get", "/v1/configs/{ref}", get(configs::inspect)),

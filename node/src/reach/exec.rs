@@ -27,7 +27,13 @@ pub struct ExecAsk {
 
 /// Does what another node asks for; `silence` is how long nothing may be heard of it.
 pub(super) async fn serve(core: Arc<Core>, silence: Duration, hello: Bytes, stream: MessageStream) {
-    let Ok(ask) = frame::decode::<ExecAsk>(&hello) else { return };
+    if let Ok(ask) = frame::decode::<ExecAsk>(&hello) {
+        carry(core, silence, ask, stream).await;
+    }
+}
+
+/// Does it in the task, to the end of that or of the call.
+pub(super) async fn carry(core: Arc<Core>, silence: Duration, ask: ExecAsk, stream: MessageStream) {
     let (mut sender, receiver) = stream.split();
     let session = match begin(&core, &ask).await {
         Ok(session) => session,

@@ -5,6 +5,7 @@
 //! ask, and for which task, the API decides.
 
 pub mod exec;
+pub mod files;
 pub mod top;
 
 use std::sync::Arc;
@@ -78,6 +79,7 @@ pub(crate) async fn serve(
     let silence = patience(&core, from);
     match method {
         Method::Exec => exec::serve(core, silence, hello, stream).await,
+        Method::Files => files::serve(core, silence, hello, stream).await,
         other => tracing::warn!(method = ?other, "this call reaches into no task"),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::archive::Transfer;
 use crate::chunk::{ChunkReader, ChunkWriter, Size};
 
 /// One more thing to do in a running task: with its limits, its user, its directory, its environment.
@@ -29,9 +30,17 @@ pub struct ExecRequest {
 pub enum Errand {
     /// A program with its arguments.
     Run(Vec<String>),
+    /// Files of its working directory, out or in.
+    Copy(Transfer),
 }
 
 impl ExecRequest {
+    /// Files of the task's working directory, as the task's user.
+    pub fn copy(transfer: Transfer) -> Self {
+        let input = matches!(transfer, Transfer::Unpack { .. });
+        Self { errand: Errand::Copy(transfer), input, ..Self::run([""; 0]) }
+    }
+
     /// A program with its arguments, and nothing else asked for.
     pub fn run(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {

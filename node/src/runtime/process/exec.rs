@@ -14,6 +14,7 @@ use super::processes::ProcessRef;
 use super::record::{LaunchRecord, StartRecord};
 use super::watch::State;
 use super::{Inner, blocking, control, keeper, prepare, resolve};
+use crate::archive::Transfer;
 use crate::chunk::{Chunk, ChunkReader, ChunkWriter, Size};
 use crate::runtime::{Errand, ExecRequest, ExecSession, Failure};
 
@@ -31,6 +32,8 @@ pub(super) struct ExecRecord {
     pub(super) terminal: Option<Size>,
     /// Whether it gets input.
     pub(super) input: bool,
+    /// Files to copy, instead of a program.
+    pub(super) copy: Option<Transfer>,
 }
 
 /// Starts a keeper.
@@ -90,16 +93,23 @@ fn record(inner: &Inner, task: TaskId, request: ExecRequest) -> Result<ExecRecor
     let workdir = request.workdir.as_deref().map(resolve::workdir).transpose()?;
     let own_workdir = own.own_workdir && workdir.is_none();
     let workdir = workdir.unwrap_or_else(|| own.workdir.clone());
-    let Errand::Run(arguments) = request.errand;
+    let (arguments, copy) = match request.errand {
+        Errand::Run(arguments) => (arguments, None),
+        Errand::Copy(transfer) => (vec![own.program.display().to_string()], Some(transfer)),
+    };
     let path = env.iter().rfind(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let name = arguments.first().ok_or(Failure::EmptyCommand)?;
     prepare::without_nul(&arguments, &env)?;
-    let program = resolve::program(name, path, &workdir)?;
+    let program = match copy {
+        None => resolve::program(name, path, &workdir)?,
+        Some(_) => own.program.clone(),
+    };
     Ok(ExecRecord {
         launch: LaunchRecord { program, arguments, env, account, workdir, own_workdir, ..own },
         task: start.program,
         terminal: request.terminal,
         input: request.input,
+        copy,
     })
 }
 

@@ -70,7 +70,7 @@ fn be_init(theirs: &OwnedFd) -> ! {
     close_all_but(theirs);
     let tie = rustix::stdio::stdin();
     while poll(&mut [PollFd::new(&tie, PollFlags::empty())], None) == Err(Errno::INTR) {}
-    leave()
+    leave(127)
 }
 
 /// In the child, before it changes its user: leaves what it shall not share.

@@ -110,14 +110,14 @@ fn wire(record: &ExecRecord, task: &OwnedFd) -> io::Result<(Lines, Birth)> {
         };
         let slave = || terminal.slave.try_clone();
         let (stdin, stdout, stderr) = (Some(slave()?), slave()?, slave()?);
-        return Ok((lines, Birth { stdin, stdout, stderr, terminal: true, beside }));
+        return Ok((lines, Birth { stdin, stdout, stderr, terminal: true, copy: None, beside }));
     }
     let pipe = || pipe_with(PipeFlags::CLOEXEC);
     let (stdin, input) =
         if record.input { pipe().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let ((output, stdout), (errors, stderr)) = (pipe()?, pipe()?);
     let lines = Lines { input, output: Some(output), errors: Some(errors), terminal: None };
-    Ok((lines, Birth { stdin, stdout, stderr, terminal: false, beside }))
+    Ok((lines, Birth { stdin, stdout, stderr, terminal: false, copy: record.copy.clone(), beside }))
 }
 
 /// Makes all lines ready to be carried between; gives what tells of the child's end.

@@ -7,6 +7,7 @@
 mod account;
 mod config;
 mod control;
+mod copy;
 mod exec;
 mod files;
 pub(crate) mod fuzz;

@@ -102,7 +102,8 @@ fn attend(record: &LaunchRecord, task: OwnedFd, within: Duration) -> Result<Answ
     let other = end.try_clone().map_err(broken)?;
     isolate::share_pids(&record.namespaces, &task).map_err(|error| broken(error.into()))?;
     let beside = Some(task);
-    let birth = Birth { stdin: None, stdout: end, stderr: other, terminal: false, beside };
+    let birth =
+        Birth { stdin: None, stdout: end, stderr: other, terminal: false, copy: None, beside };
     let child = spawn::spawn(record, birth).map_err(|error| not_started(error, record))?;
     let mut said = Said { output: File::from(output), text: Vec::new(), is_over: false };
     match wait_for(child, &mut said, began + within).map_err(broken)? {

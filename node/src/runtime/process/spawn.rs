@@ -20,9 +20,11 @@ use rustix::process::{
 use rustix::thread::{self, ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 use swarm_model::runtime::Namespace;
 
+use super::copy;
 use super::isolate;
 use super::record::LaunchRecord;
 use super::report::{StartError, Step};
+use crate::archive::Transfer;
 
 /// Linux 5.7, `include/uapi/linux/sched.h`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -38,6 +40,8 @@ pub(super) struct Birth {
     pub(super) stderr: OwnedFd,
     /// Whether its input is a terminal that it is to be in control of.
     pub(super) terminal: bool,
+    /// Copies files instead of becoming a program.
+    pub(super) copy: Option<Transfer>,
     /// The program whose namespaces it joins; it gets those of its own that are asked for when `None`.
     pub(super) beside: Option<OwnedFd>,
 }
@@ -46,7 +50,7 @@ pub(super) struct Birth {
 ///
 /// # Errors
 /// The step that failed; no child is left then.
-pub(super) fn spawn(launch: &LaunchRecord, birth: Birth) -> Result<Pid, StartError> {
+pub(super) fn spawn(launch: &LaunchRecord, mut birth: Birth) -> Result<Pid, StartError> {
     let fork_failed = |error: io::Error| Step::Fork.failed(&error);
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| fork_failed(error.into()))?;
     let supervisor = getpid();
@@ -54,7 +58,14 @@ pub(super) fn spawn(launch: &LaunchRecord, birth: Birth) -> Result<Pid, StartErr
     let Some(child) = child else {
         let late = launch.group.unified.as_deref().filter(|_group| !in_group);
         let StartError { step, errno } = match prepare_child(launch, &birth, late, supervisor) {
-            Ok(()) => Step::Execute.failed(&execute(launch, birth)),
+            Ok(()) => match birth.copy.take() {
+                Some(transfer) => {
+                    // Which tells the keeper that all is well.
+                    drop(write);
+                    leave(copy::run(&transfer, birth))
+                }
+                None => Step::Execute.failed(&execute(launch, birth)),
+            },
             Err((step, error)) => step.failed(&error),
         };
         let step = u8::try_from(step as usize).expect("there are few steps");
@@ -62,7 +73,7 @@ pub(super) fn spawn(launch: &LaunchRecord, birth: Birth) -> Result<Pid, StartErr
         message.extend_from_slice(&errno.to_le_bytes());
         // Nobody reads it if the supervisor is gone; then nothing matters.
         File::from(write).write_all(&message).ok();
-        leave()
+        leave(127)
     };
     // The parent's copies of the pipes close here, so that the end of the child is seen.
     drop((birth, write));
@@ -241,7 +252,7 @@ fn outcome(pid: i64) -> io::Result<Option<Pid>> {
 
 /// Ends the child without running what the parent registered for its own end.
 #[expect(unsafe_code, reason = "std's exit would run the parent's handlers in the child")]
-pub(super) fn leave() -> ! {
+pub(super) fn leave(code: i32) -> ! {
     // SAFETY: ends the process at once; nothing is used afterwards.
-    unsafe { libc::_exit(127) }
+    unsafe { libc::_exit(code) }
 }

@@ -120,6 +120,7 @@ fn start(dir: &RunDir) -> Result<Running, StartError> {
         stdout: stdout_end,
         stderr: stderr_end,
         terminal: false,
+        copy: None,
         beside: None,
     };
     let program = spawn::spawn(&launch, birth)?;
