@@ -215,10 +215,16 @@ async fn bring(session: Session, source: Option<(File, String)>) -> Result<(), F
         // The connection stays open until the other end is done.
         sent = send => match sent {
             Ok(_writer) => hear.await?,
+            // The other end hung up: it has said why.
+            Err(error) if is_hung_up(&error) => hear.await?,
             Err(error) => return Err(Failure::failed(error.to_string())),
         },
     };
     verdict(&ended, &said)
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 async fn from_stdin<W: AsyncWrite + Unpin>(writer: &mut ChunkWriter<W>) -> io::Result<()> {
