@@ -179,7 +179,7 @@ mod tests {
         }
         let mut all = String::new();
         texts(&mut Cli::command(), &mut all);
-        for word in ["--secret", "autolock", "--network", "--publish", "-job"] {
+        for word in ["--secret", "autolock", "--network", "--publish"] {
             assert!(!all.contains(word), "--help speaks of {word}");
         }
     }

@@ -241,6 +241,8 @@ fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
         | Op::RollbackService { .. }
         | Op::PauseUpdate { .. }
         | Op::Evict { .. }
+        | Op::StartRun { .. }
+        | Op::StopRun { .. }
         | Op::CreateConfig { .. }
         | Op::UpdateConfig { .. }
         | Op::RemoveConfig { .. } => true,
@@ -367,6 +369,8 @@ mod tests {
         check(&Op::RemoveService { id: service }, true, true);
         check(&Op::RollbackService { id: service, version: None, to: None }, true, true);
         check(&Op::PauseUpdate { id: service, paused: true }, true, true);
+        check(&Op::StartRun { id: service }, true, true);
+        check(&Op::StopRun { id: service, run: None }, true, true);
         check(&Op::RemoveConfig { id: config }, true, true);
         let data = Vec::new().into();
         let spec = ConfigSpec { name: "a".parse().expect("valid"), labels: BTreeMap::new(), data };

@@ -56,5 +56,7 @@ pub fn service(name: &str, replicas: u32, command: &[&str]) -> Result<ServiceSpe
         update: policy,
         rollback: policy,
         min_available: None,
+        job: Default::default(),
+        schedule: None,
     })
 }

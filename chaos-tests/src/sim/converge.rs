@@ -154,6 +154,8 @@ pub fn exact(cluster: &Cluster) -> Result<(), String> {
         let wanted = match service.spec.mode {
             ServiceMode::Replicated { replicas } => usize::try_from(replicas).unwrap_or(0),
             ServiceMode::Global {} => hosts,
+            // What a job wants is up to its run.
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob {} => continue,
         };
         let least = if hosts == 0 { 0 } else { wanted };
         let runs = running.get(&service.id).map(Vec::as_slice).unwrap_or_default();

@@ -149,7 +149,9 @@ pub(super) fn shown(name: &str, view: &View) -> Value {
         Some(service) => {
             let replicas = match service.spec.mode {
                 ServiceMode::Replicated { replicas } => replicas,
-                ServiceMode::Global {} => 0,
+                ServiceMode::ReplicatedJob { .. }
+                | ServiceMode::Global {}
+                | ServiceMode::GlobalJob {} => 0,
             };
             Value::Service(value(&service.spec.labels), replicas)
         }

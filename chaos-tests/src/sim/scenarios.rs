@@ -5,6 +5,7 @@ mod clocks;
 mod disks;
 mod drains;
 mod health;
+mod jobs;
 mod lanes;
 mod links;
 mod lost_replicas;
@@ -53,7 +54,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 43] = [
+pub const ALL: [Scenario; 45] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -76,6 +77,16 @@ pub const ALL: [Scenario; 43] = [
         body: updates::survive_leaders,
     },
     Scenario { name: "health-under-faults", shape: THREE_AND_TWO, body: health::under_faults },
+    Scenario {
+        name: "job-twenty-runs-ten-leaders",
+        shape: THREE_AND_TWO,
+        body: jobs::twenty_runs_ten_leaders,
+    },
+    Scenario {
+        name: "schedule-day-without-quorum",
+        shape: THREE_AND_TWO,
+        body: jobs::schedule_day_without_quorum,
+    },
     Scenario { name: "drain", shape: THREE_AND_TWO, body: drains::one },
     Scenario { name: "drain-all", shape: THREE, body: drains::all },
     Scenario { name: "quorum-lost-and-back", shape: THREE_AND_TWO, body: quorum_lost },

@@ -117,6 +117,8 @@ pub fn service_spec(name: &str, replicas: u32, value: u64, program: u64) -> Serv
         update: policy,
         rollback: policy,
         min_available: None,
+        job: Default::default(),
+        schedule: None,
     }
 }
 

@@ -113,6 +113,34 @@ async fn the_page_on_plans_shows_what_happens() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_jobs_shows_what_happens() -> Result<()> {
+    let said = run_page("jobs").await?;
+    for expected in [
+        "20/20",
+        "batch.run1.7",
+        "part 3 of 3",
+        "run 1 of broken failed, 0 of 2 succeeded",
+        "its restarts are used up (at most 1)",
+        "exit 1: no use",
+        "(failed)",
+        "its deadline is over and 1 of 1 are left",
+        "exit 1: too slow",
+        "run 4 of batch goes on",
+        "exit 4: one at a time",
+        "4 stopped 0/5",
+        "3 complete 20/20",
+        "0/1 (next in ",
+        "is never due: no month of it has such a day",
+        "exit 2: no such day",
+        "no time zone \"Europe/Berln\": near it are Europe/Berlin",
+        ": no such zone",
+    ] {
+        ensure!(said.contains(expected), "nothing says \"{expected}\": {said}");
+    }
+    Ok(())
+}
+
 /// Runs the commands of a page on addresses and in a directory of its own: what they say.
 async fn run_page(name: &str) -> Result<String> {
     let scratch = tempfile::Builder::new().prefix("swarm-").tempdir()?;

@@ -86,6 +86,8 @@ mod tests {
             "service pause --if-revision 7 web",
             "service resume --detach --if-revision 7 web",
             "service rm --if-revision 7 web api",
+            "service run --detach --if-revision 7 batch",
+            "service stop-run --if-revision 7 batch 3",
             "node update --if-revision 7 --availability pause self",
             "node promote --if-revision 7 n1 n2",
             "node demote --if-revision 7 n1 n2",

@@ -71,7 +71,7 @@ pub(crate) fn rows(mut tasks: Vec<TaskEntry>) -> Vec<TaskRow> {
         let (b_ended, b_at) = newest(b);
         (place(a), a_ended, b_at, b.task.id).cmp(&(place(b), b_ended, a_at, a.task.id))
     });
-    let mut before: Option<(String, (u32, String))> = None;
+    let mut before: Option<(String, (u64, u32, String))> = None;
     let mut rows = Vec::with_capacity(tasks.len());
     for entry in tasks {
         let here = place(&entry);
@@ -82,10 +82,13 @@ pub(crate) fn rows(mut tasks: Vec<TaskEntry>) -> Vec<TaskRow> {
     rows
 }
 
-fn slot_order(entry: &TaskEntry) -> (u32, String) {
+/// Slots by number or node, those of a job's newest run first.
+fn slot_order(entry: &TaskEntry) -> (u64, u32, String) {
     match entry.task.slot {
-        Slot::Replica(number) => (number, String::new()),
-        Slot::Node(node) => (0, node.to_string()),
+        Slot::Replica(number) => (0, number, String::new()),
+        Slot::Node(node) => (0, 0, node.to_string()),
+        Slot::Job { run, index } => (u64::MAX - run, index, String::new()),
+        Slot::JobNode { run, node } => (u64::MAX - run, 0, node.to_string()),
     }
 }
 

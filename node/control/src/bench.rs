@@ -310,6 +310,8 @@ fn service(
         update: Default::default(),
         rollback: Default::default(),
         min_available: None,
+        job: Default::default(),
+        schedule: None,
     };
     Ok(Service {
         id,
@@ -320,6 +322,7 @@ fn service(
         template: Arc::new(template),
         removing: false,
         update: None,
+        schedule: None,
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) fn of(
     let wanted = match service.spec.mode {
         ServiceMode::Replicated { replicas } => usize::try_from(replicas).unwrap_or(usize::MAX),
         ServiceMode::Global {} => nodes_of(facts, service),
+        // Nothing of a job is stopped to be replaced.
+        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob {} => return None,
     };
     Some(Budget { least: share.of(wanted), available: served.len() })
 }
@@ -125,7 +127,7 @@ impl Budgets {
 /// at all nodes. There the new task, which waits beside it, says what it lacks.
 pub fn held_back(view: &View, task: &Task, now: Timestamp) -> Option<String> {
     let former = BTreeMap::new();
-    let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
+    let facts = Facts { view, now, led_since: Timestamp::default(), still: false, former: &former };
     let service = view.services.get(&task.service).filter(|service| !service.removing)?;
     let share = service.spec.min_available.filter(|_| serves(facts, task))?;
     let goes = match stance(facts, service, task) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use swarm_model::id::{NodeId, ServiceId, TaskId};
+use swarm_model::job::RunPhase;
 use swarm_model::plan::{Change, NewTask, Plan};
 use swarm_model::service::Service;
 use swarm_model::task::Task;
@@ -119,6 +120,30 @@ impl Draft {
         } else {
             let (service, version) = (service.id, service.meta.version);
             self.changes.push(Change::Update { service, version, step });
+        }
+    }
+
+    /// Decides on due times of `service`.
+    pub(crate) fn fire(
+        &mut self,
+        service: &Service,
+        cursor_was: Timestamp,
+        cursor: Timestamp,
+        due: Vec<Timestamp>,
+    ) {
+        if self.is_full() {
+            self.leave(service.id);
+        } else {
+            self.changes.push(Change::Fire { service: service.id, cursor_was, cursor, due });
+        }
+    }
+
+    /// Ends a run of `service`.
+    pub(crate) fn end_run(&mut self, service: &Service, run: u64, phase: RunPhase) {
+        if self.is_full() {
+            self.leave(service.id);
+        } else {
+            self.changes.push(Change::EndRun { service: service.id, run, phase });
         }
     }
 

@@ -90,8 +90,8 @@ pub(crate) fn meets_constraints(service: &Service, node: &Node) -> bool {
 /// would replace it wants that.
 fn waits_for_its_node(service: &Service, task: &Task) -> bool {
     match task.slot {
-        Slot::Node(_) => true,
-        Slot::Replica(_) => {
+        Slot::Node(_) | Slot::JobNode { .. } => true,
+        Slot::Replica(_) | Slot::Job { .. } => {
             [&service.template, &task.template].iter().all(|template| {
                 match template.restart_policy.reschedule {
                     Reschedule::Always => false,

@@ -19,6 +19,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) now: Timestamp,
     /// When the leader took the lead, by the same clock.
     pub(crate) led_since: Timestamp,
+    /// Whether no job is due, and no deadline of one passes.
+    pub(crate) still: bool,
     /// Services in an update, with the template that tasks have where it has no turn yet.
     pub(crate) former: &'a BTreeMap<ServiceId, Service>,
 }

@@ -18,6 +18,7 @@ mod reaper;
 mod rebalance;
 mod reconcile;
 mod restart;
+pub mod schedule;
 mod scheduler;
 mod scope;
 mod survey;

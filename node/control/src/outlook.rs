@@ -9,7 +9,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use crate::facts::{ended_by_itself, is_current};
-use crate::orchestrator::update;
+use crate::orchestrator::{job, update};
 use crate::restart::{self, Verdict};
 
 /// What is still to come for a task.
@@ -55,7 +55,7 @@ pub fn outlook(view: &View, task: &Task, now: Timestamp) -> Outlook {
     if !ended_by_itself(task) || task.status.state == ObservedState::Orphaned {
         return Outlook::Open;
     }
-    let policy = &service.template.restart_policy;
+    let policy = &job::policy(service);
     match restart::after_end(task, policy, now) {
         Verdict::Restart { .. } => Outlook::Open,
         Verdict::Finished { failed } if failed || policy.condition == RestartCondition::Any => {
@@ -66,7 +66,7 @@ pub fn outlook(view: &View, task: &Task, now: Timestamp) -> Outlook {
 }
 
 /// Why nothing follows a task that ended.
-fn why_not(policy: &RestartPolicy) -> String {
+pub(crate) fn why_not(policy: &RestartPolicy) -> String {
     match (policy.condition, policy.max_attempts) {
         (RestartCondition::None, _) | (_, None) => {
             format!("not restarted: restart condition {}", policy.condition)

@@ -42,11 +42,11 @@ pub struct Move {
 }
 
 /// The up to `most` moves that help most. Services that are not at rest are left alone, and so are those
-/// that are packed on few nodes, and global ones.
+/// that are packed on few nodes, global ones, and jobs, whose tasks run to their end where they are.
 pub fn rebalance(view: &View, most: usize, now: Timestamp) -> Vec<Move> {
     // Those in an update are not looked at.
     let former = BTreeMap::new();
-    let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
+    let facts = Facts { view, now, led_since: Timestamp::default(), still: false, former: &former };
     let services = view.services.values().map(AsRef::as_ref);
     let services: BTreeMap<ServiceId, &Service> =
         services.filter(|it| is_at_rest(facts, it)).map(|service| (service.id, service)).collect();
@@ -60,7 +60,9 @@ pub fn rebalance(view: &View, most: usize, now: Timestamp) -> Vec<Move> {
 fn is_at_rest(facts: Facts<'_>, service: &Service) -> bool {
     let moves = match service.spec.mode {
         ServiceMode::Replicated { .. } => true,
-        ServiceMode::Global {} => false,
+        ServiceMode::Global {} | ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob {} => {
+            false
+        }
     };
     let updated = service.update.as_ref().is_some_and(UpdateState::is_open);
     let settled = |task: &Task| {

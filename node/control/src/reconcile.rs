@@ -35,7 +35,8 @@ pub fn reconcile(view: &View, scope: &Scope, now: Timestamp, ids: &mut dyn IdSou
     let mut draft = Draft::default();
     let survey = Survey::new(view, scope);
     let former = facts::former(view, survey.services.iter().copied());
-    let facts = Facts { view, now, led_since: scope.led_since, former: &former };
+    let Scope { led_since, still, .. } = *scope;
+    let facts = Facts { view, now, led_since, still, former: &former };
     for task in &survey.strays {
         survey::note_wake(facts, task, &mut draft);
         lifecycle::bury(facts, task, &mut draft);

@@ -22,6 +22,9 @@ pub struct Scope {
     pub all: bool,
     /// When the leader that asks took the lead: what happened just before is told to it only then.
     pub led_since: Timestamp,
+    /// Whether jobs are left to themselves: none is due, and no deadline of one passes. For forecasts,
+    /// which would never come to rest otherwise.
+    pub still: bool,
 }
 
 impl Scope {
@@ -50,6 +53,7 @@ impl Scope {
         self.nodes.extend(other.nodes);
         self.all |= other.all;
         self.led_since = self.led_since.max(other.led_since);
+        self.still |= other.still;
     }
 
     /// Whether nothing was touched.

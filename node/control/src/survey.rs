@@ -58,8 +58,8 @@ impl<'a> Survey<'a> {
 
 fn is_global(service: &Service) -> bool {
     match service.spec.mode {
-        ServiceMode::Global {} => true,
-        ServiceMode::Replicated { .. } => false,
+        ServiceMode::Global {} | ServiceMode::GlobalJob {} => true,
+        ServiceMode::Replicated { .. } | ServiceMode::ReplicatedJob { .. } => false,
     }
 }
 

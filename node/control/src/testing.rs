@@ -1,7 +1,8 @@
 //! A cluster without I/O for tests: the real state machine, and agents that do as they are told.
 //!
 //! What a task does is told by its program: `ok` runs, `fail` fails, `reject` cannot be started,
-//! `once` completes, `flaky` runs and fails, `slow` never comes to run.
+//! `once` completes, `flaky` runs and fails, `slow` never comes to run, `stubborn` fails twice and then
+//! completes.
 
 mod checks;
 
@@ -13,6 +14,7 @@ use swarm_model::cluster::ClusterSpec;
 use swarm_model::command::{Actor, Command, NewNode, Op, StatusReport};
 use swarm_model::event::Event;
 use swarm_model::id::{ClusterId, IdSource, Incarnation, NodeId, ServiceId, TaskId};
+use swarm_model::job::Run;
 use swarm_model::meta::{Revision, Term};
 use swarm_model::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
 use swarm_model::outcome::{Done, Outcome};
@@ -141,7 +143,17 @@ pub(crate) fn spec(name: &str, replicas: Option<u32>, template: TaskTemplate) ->
         update: policy,
         rollback: policy,
         min_available: None,
+        job: Default::default(),
+        schedule: None,
     }
+}
+
+/// A job of `completions` tasks, `max_concurrent` at a time.
+pub(crate) fn job(name: &str, completions: u32, max_concurrent: u32, program: &str) -> ServiceSpec {
+    let mut spec = spec(name, Some(1), template(program));
+    spec.mode = ServiceMode::ReplicatedJob { completions, max_concurrent };
+    (spec.update, spec.rollback) = Default::default();
+    spec
 }
 
 pub(crate) fn program(task: &Task) -> &str {
@@ -406,9 +418,22 @@ impl Cluster {
         panic!("does not settle at {:?}", self.now);
     }
 
+    /// So many rounds and turns of the agents, at this moment.
+    pub(crate) fn settle_now_for(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.round();
+            self.agents();
+        }
+    }
+
     fn check_nothing_was_missed(&mut self) {
         let all = reconcile(self.machine.view(), &Scope::everything(), self.now, &mut self.ids);
         assert_eq!(all.changes, [], "scoped rounds missed something");
+    }
+
+    /// The newest run of a job.
+    pub(crate) fn run(&self, service: ServiceId) -> &Run {
+        self.view().newest_run(service).expect("a job has a run")
     }
 
     pub(crate) fn active(&self, service: ServiceId) -> Vec<&Task> {
@@ -437,13 +462,14 @@ fn behave(task: &Task) -> Option<ObservedState> {
         DesiredState::Ready => (state < ObservedState::Ready).then_some(ObservedState::Ready),
         DesiredState::Running if state < ObservedState::Running => Some(match program(task) {
             "fail" => ObservedState::Failed,
+            "stubborn" if task.restart.attempts < 2 => ObservedState::Failed,
             "reject" => ObservedState::Rejected,
             "slow" if state == ObservedState::Starting => return None,
             "slow" => ObservedState::Starting,
             _runs => ObservedState::Running,
         }),
         DesiredState::Running => match program(task) {
-            "once" => Some(ObservedState::Complete),
+            "once" | "stubborn" => Some(ObservedState::Complete),
             "flaky" => Some(ObservedState::Failed),
             _runs => None,
         },

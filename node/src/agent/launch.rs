@@ -26,7 +26,11 @@ fn context(assignment: &Assignment, node: NodeId, hostname: &str) -> Context {
         service_labels: assignment.service_labels.clone(),
         task_id: assignment.task.to_string(),
         task_name: format!("{}.{slot}.{}", assignment.service_name, assignment.task),
-        task_slot: slot,
+        task_slot: match assignment.slot {
+            Slot::Job { index, .. } => index.to_string(),
+            Slot::JobNode { node, .. } => node.to_string(),
+            Slot::Replica(_) | Slot::Node(_) => slot,
+        },
         node_id: node.to_string(),
         node_hostname: hostname.to_owned(),
         node_labels: assignment.node_labels.clone(),
@@ -58,6 +62,9 @@ pub(super) fn launch(
     ] {
         env.insert(name.to_owned(), value.clone());
     }
+    if let Some(run) = assignment.slot.run() {
+        env.insert("SWARM_TASK_RUN".to_owned(), run.to_string());
+    }
     let files = process.configs.iter().map(|reference| ConfigFile {
         path: reference.target.clone(),
         content: configs
@@ -71,10 +78,7 @@ pub(super) fn launch(
     Ok(Launch {
         task: assignment.task,
         service_name: assignment.service_name.clone(),
-        slot: match assignment.slot {
-            Slot::Replica(number) => u64::from(number),
-            Slot::Node(_) => 0,
-        },
+        slot: u64::from(assignment.slot.number()),
         command: process.command.iter().map(expand).collect::<Result<_, _>>()?,
         env: env.into_iter().collect(),
         user: process.user.clone(),

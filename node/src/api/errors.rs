@@ -106,9 +106,9 @@ impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         let message = rejection.to_string();
         let (status, code) = match rejection {
-            Rejection::NotFound { .. } | Rejection::NoSuchVersion { .. } => {
-                (StatusCode::NOT_FOUND, "not_found")
-            }
+            Rejection::NotFound { .. }
+            | Rejection::NoSuchVersion { .. }
+            | Rejection::NoRun { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Rejection::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
             Rejection::VersionConflict { .. } => (StatusCode::CONFLICT, "version_conflict"),
             Rejection::RevisionConflict { .. } => (StatusCode::CONFLICT, "revision_conflict"),
@@ -117,6 +117,8 @@ impl From<Rejection> for ApiError {
             Rejection::NodeNotDown { .. }
             | Rejection::LastManager { .. }
             | Rejection::NoUpdate { .. }
+            | Rejection::NotAJob { .. }
+            | Rejection::RunActive { .. }
             | Rejection::AlreadyInitialised => (StatusCode::CONFLICT, "conflict"),
             Rejection::TokenExpired => (StatusCode::FORBIDDEN, "forbidden"),
             // Only a leader's own plans are refused for their term.

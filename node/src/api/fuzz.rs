@@ -15,7 +15,8 @@ use crate::fuzz::{json, text};
 /// A service as it is declared.
 pub(crate) const SERVICE: Target = Target::new("node.service-json", service, || {
     let modes = [ServiceMode::Replicated { replicas: 3 }, ServiceMode::Global {}];
-    modes.map(|mode| text(&sample::service(mode))).to_vec()
+    let specs = modes.map(sample::service);
+    specs.iter().chain([&sample::job()]).map(text).collect()
 });
 /// A config as it is declared.
 pub(crate) const CONFIG: Target =

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use swarm_control::Outlook;
 use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::job::RunPhase;
 use swarm_model::node::{Reachability, Role};
 use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
@@ -183,8 +184,17 @@ fn short_services(view: &View, now: Timestamp) -> Vec<ShortService> {
     let services = view.service_names.values().filter_map(|id| view.services.get(id));
     let short = services.filter_map(|service| {
         let counts = services::counts(view, service);
+        let name = service.spec.name.to_string();
+        if service.spec.mode.is_job() {
+            // A job is short when it was given up, not while it goes on.
+            let run = view.current_run(service.id)?;
+            let failed = matches!(run.phase, RunPhase::Failed { .. });
+            let reason = run.phase.reason().to_owned();
+            let (running, desired) = (run.succeeded.count(), run.completions);
+            return failed.then_some(ShortService { name, running, desired, reason });
+        }
         (counts.running_tasks < counts.desired_tasks).then(|| ShortService {
-            name: service.spec.name.to_string(),
+            name,
             running: counts.running_tasks,
             desired: counts.desired_tasks,
             reason: reason(view, service.id, now),

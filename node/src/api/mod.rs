@@ -31,6 +31,7 @@ mod recovery;
 mod request;
 mod resolve;
 mod routes;
+mod runs;
 mod server;
 mod services;
 mod session;

@@ -10,7 +10,7 @@ use super::errors::ApiError;
 use super::request::Params;
 use super::{
     cluster, configs, events, exec, explain, files, info, logs, nodes, plan, rebalance, recovery,
-    services, tasks, tokens, top, updates,
+    runs, services, tasks, tokens, top, updates,
 };
 
 #[derive(Debug, OpenApi)]
@@ -45,6 +45,9 @@ use super::{
         updates::pause,
         updates::history,
         updates::diff,
+        runs::list,
+        runs::start,
+        runs::stop,
         explain::explain,
         plan::plan,
         rebalance::rebalance,

@@ -13,8 +13,7 @@ use swarm_model::command::{Actor, Command, Op};
 use swarm_model::event::Event;
 use swarm_model::id::ServiceId;
 use swarm_model::meta::{Revision, Term};
-use swarm_model::outcome::{Kind, Outcome, Rejection};
-use swarm_model::service::ServiceSpec;
+use swarm_model::outcome::Outcome;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_state::machine::Machine;
@@ -24,6 +23,7 @@ use super::errors::ApiError;
 use super::nodes;
 use super::request::{Json, Params};
 use super::resolve;
+use super::services::validate;
 use super::state::Api;
 use super::types::{ErrorBody, PlanRequest, Planned};
 use crate::clock::RandomIds;
@@ -110,9 +110,4 @@ fn op(api: &Api, view: &View, change: Planned) -> Result<Op, ApiError> {
             nodes::op(node, &update, api.backend.now(), None)?.0
         }
     })
-}
-
-fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
-    let invalid = |error| ApiError::from(Rejection::Invalid { kind: Kind::Service, error });
-    spec.validate().map_err(invalid)
 }

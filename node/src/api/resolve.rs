@@ -81,7 +81,8 @@ pub(super) fn config<'a>(view: &'a View, reference: &str) -> Result<&'a Arc<Conf
     pick(Kind::Config, reference, [named.into_iter().collect(), prefixed.collect()], describe)
 }
 
-/// The task called `reference`: `web.1` is the newest active task of that slot, or the newest one.
+/// The task called `reference`: `web.1`, or `batch.run3.7` of a job, is the newest active task of that
+/// slot, or the newest one.
 pub(super) fn task<'a>(view: &'a View, reference: &str) -> Result<&'a Arc<Task>, ApiError> {
     if let Some(task) = reference.parse().ok().and_then(|id: TaskId| view.tasks.get(&id)) {
         return Ok(task);
@@ -96,11 +97,14 @@ pub(super) fn task<'a>(view: &'a View, reference: &str) -> Result<&'a Arc<Task>,
 
 fn in_slot<'a>(view: &'a View, reference: &str) -> Option<&'a Arc<Task>> {
     let (name, slot) = reference.rsplit_once('.')?;
-    let service = view.service_named(&name.parse().ok()?)?;
-    let slot = match slot.parse() {
-        Ok(number) => Slot::Replica(number),
-        Err(_word) => Slot::Node(slot.parse().ok()?),
+    let in_run = name.rsplit_once(".run").and_then(|(name, run)| Some((name, run.parse().ok()?)));
+    let (name, slot) = match (in_run, slot.parse()) {
+        (Some((name, run)), Ok(index)) => (name, Slot::Job { run, index }),
+        (Some((name, run)), Err(_)) => (name, Slot::JobNode { run, node: slot.parse().ok()? }),
+        (None, Ok(number)) => (name, Slot::Replica(number)),
+        (None, Err(_)) => (name, Slot::Node(slot.parse().ok()?)),
     };
+    let service = view.service_named(&name.parse().ok()?)?;
     view.tasks_of(service.id)
         .filter(|task| task.slot == slot)
         .max_by_key(|task| (task.is_active(), task.meta.created_at, task.id))

@@ -8,7 +8,7 @@ use super::errors::ApiError;
 use super::state::Api;
 use super::{
     cluster, configs, events, exec, explain, files, info, logs, nodes, openapi, plan, rebalance,
-    recovery, services, tasks, tokens, top, updates,
+    recovery, runs, services, tasks, tokens, top, updates,
 };
 
 /// One route.
@@ -52,6 +52,9 @@ pub(super) fn all() -> Vec<Route> {
         route("post", "/v1/services/{ref}/pause", post(updates::pause)),
         route("get", "/v1/services/{ref}/history", get(updates::history)),
         route("get", "/v1/services/{ref}/diff", get(updates::diff)),
+        route("get", "/v1/services/{ref}/runs", get(runs::list)),
+        route("post", "/v1/services/{ref}/run", post(runs::start)),
+        route("post", "/v1/services/{ref}/stop-run", post(runs::stop)),
         route("get", "/v1/services/{ref}/explain", get(explain::explain)),
         route("get", "/v1/services/{ref}/logs", get(logs::of_service)),
         route("post", "/v1/plan", post(plan::plan)),

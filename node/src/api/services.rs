@@ -14,6 +14,7 @@ use swarm_model::outcome::{Kind, Rejection};
 use swarm_model::service::{Service, ServiceMode, ServiceSpec};
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use super::answer;
@@ -23,6 +24,7 @@ use super::filters::Filters;
 use super::guards::{IfRevision, IfVersion};
 use super::request::{GUARD, Json, Params, Write};
 use super::resolve;
+use super::runs;
 use super::state::Api;
 use super::types::{ErrorBody, ServiceCounts, ServiceEntry, Written};
 use super::updates;
@@ -42,13 +44,19 @@ pub(super) fn counts(view: &View, service: &Service) -> ServiceCounts {
     let running = |task: &&&Task| task.status.state == ObservedState::Running;
     let current = |task: &&&Task| task.template_version == service.template_version;
     let runs = || tasks.iter().filter(wanted).filter(running).filter(reachable);
+    let run = view.current_run(service.id);
     ServiceCounts {
         running_tasks: slots(runs()),
         desired_tasks: match service.spec.mode {
             ServiceMode::Replicated { replicas } => replicas,
             ServiceMode::Global {} => eligible(view, service, &tasks),
+            ServiceMode::ReplicatedJob { completions, .. } => {
+                run.map_or(completions, |run| run.completions)
+            }
+            ServiceMode::GlobalJob {} => run.map_or(0, |run| run.completions),
         },
         updated_tasks: slots(runs().filter(current)),
+        completed_tasks: run.map_or(0, |run| run.succeeded.count()),
     }
 }
 
@@ -75,11 +83,13 @@ fn eligible(view: &View, service: &Service, tasks: &[&Task]) -> u32 {
     u32::try_from(view.nodes.values().filter(wants).count()).unwrap_or(u32::MAX)
 }
 
-fn entry(view: &View, service: &Service) -> ServiceEntry {
+fn entry(view: &View, service: &Service, now: Timestamp) -> ServiceEntry {
     ServiceEntry {
         service: service.clone(),
         service_status: counts(view, service),
         update_status: service.update.as_ref().map(updates::status),
+        run_status: view.current_run(service.id).map(|run| runs::entry(view, run)),
+        next_run_at: runs::next(service, now),
     }
 }
 
@@ -89,10 +99,14 @@ fn entry(view: &View, service: &Service) -> ServiceEntry {
         ("stale" = Option<bool>, Query)),
     responses((status = 200, description = "by name", body = [ServiceEntry]),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn list(params: Params, read: Read) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    params: Params,
+    read: Read,
+) -> Result<Response, ApiError> {
     let filters = params.allow(&["filters", "stale"])?.text("filters");
     let filters = Filters::parse(filters, FILTERS)?;
-    let modes = ["replicated", "global"];
+    let modes = ["replicated", "global", "replicated-job", "global-job"];
     if let Some(mode) = filters.values("mode").iter().find(|mode| !modes.contains(&mode.as_str())) {
         let message = format!("filter mode: \"{mode}\" is not one of: {}", modes.join(", "));
         return Err(ApiError::invalid(message));
@@ -106,7 +120,8 @@ pub(super) async fn list(params: Params, read: Read) -> Result<Response, ApiErro
     let view = &read.view;
     let by_name = view.service_names.values().filter_map(|id| view.services.get(id));
     let found = by_name.map(AsRef::as_ref).filter(wanted);
-    Ok(read.answer(&found.map(|service| entry(view, service)).collect::<Vec<_>>()))
+    let now = api.backend.now();
+    Ok(read.answer(&found.map(|service| entry(view, service, now)).collect::<Vec<_>>()))
 }
 
 /// Shows one service.
@@ -116,18 +131,24 @@ pub(super) async fn list(params: Params, read: Read) -> Result<Response, ApiErro
     responses((status = 200, description = "the service", body = ServiceEntry),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn inspect(
+    State(api): State<Api>,
     Path(reference): Path<String>,
     params: Params,
     read: Read,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
     let service = read.found(resolve::service(&read.view, &reference))?;
-    Ok(read.answer(&entry(&read.view, service)))
+    Ok(read.answer(&entry(&read.view, service, api.backend.now())))
 }
 
-fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
+/// Refuses what can never be declared.
+///
+/// # Errors
+/// With the first field that is wrong.
+pub(super) fn validate(spec: &ServiceSpec) -> Result<(), ApiError> {
     let invalid = |error| ApiError::from(Rejection::Invalid { kind: Kind::Service, error });
-    spec.validate().map_err(invalid)
+    spec.validate().map_err(invalid)?;
+    runs::check_zone(spec).map_err(invalid)
 }
 
 /// Declares a service. Answers when that is committed; its tasks follow.

@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::service::Service;
-use swarm_model::task::{Eviction, Slot, Task};
+use swarm_model::task::{Eviction, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
@@ -31,14 +31,6 @@ pub(super) fn name(view: &View, task: &Task) -> String {
     match view.services.get(&task.service) {
         Some(service) => name_in(service, task),
         None => format!("{}.{}", task.service, task.slot),
-    }
-}
-
-/// Where a task stands among those of its service: replicas by number.
-pub(super) fn slot_order(task: &Task) -> (u32, NodeId) {
-    match task.slot {
-        Slot::Replica(number) => (number, NodeId::from_raw(0)),
-        Slot::Node(node) => (0, node),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use swarm_model::id::{NodeId, TaskId};
-use swarm_model::task::Task;
+use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::ObservedState;
 use swarm_model::view::View;
 
@@ -169,7 +169,7 @@ async fn of_node(
     shared: &Shared<'_>,
     node: NodeId,
     tasks: Vec<&Task>,
-) -> Vec<((String, (u32, NodeId), TaskId), TopEntry)> {
+) -> Vec<((String, Slot, TaskId), TopEntry)> {
     let hostname = view.nodes.get(&node).map(|node| node.description.hostname.as_str());
     let hostname = hostname.unwrap_or_default();
     let at = place(hostname, shared.contains(hostname).then_some(node));
@@ -187,7 +187,7 @@ async fn of_node(
         let name = tasks::name(view, task);
         // Slots by number, not by text.
         let service = name.rsplit_once('.').map_or(&*name, |(service, _)| service).to_owned();
-        let place = (service, tasks::slot_order(task), task.id);
+        let place = (service, task.slot, task.id);
         let processes = processes.into_iter().map(TopProcess::from).collect();
         let entry =
             TopEntry { task: task.id, name, node: at.clone(), node_id: node, error, processes };

@@ -3,6 +3,7 @@
 //! Requests and answers that are plain model objects (specs, configs) have no type here.
 
 mod plan;
+mod runs;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,9 @@ use swarm_model::task::Task;
 use swarm_model::units::Timestamp;
 
 pub use plan::{PlanRequest, Planned, Rebalanced};
+pub use runs::RunEntry;
 pub use swarm_control::Move;
-pub use swarm_control::forecast::{Forecast, Place, ServiceForecast, Step, StepKind};
+pub use swarm_control::forecast::{Forecast, Place, RunForecast, ServiceForecast, Step, StepKind};
 pub use updates::{Difference, HistoryEntry, SpecDiff, UpdateStatus};
 
 /// Query filters: any value of a key may match, all keys must.
@@ -244,6 +246,12 @@ pub struct ServiceEntry {
     /// How far its newest update is; `None` before the first one.
     #[serde(default)]
     pub update_status: Option<UpdateStatus>,
+    /// Of a job: the run that goes on, else the newest one that took place.
+    #[serde(default)]
+    pub run_status: Option<RunEntry>,
+    /// Of a scheduled job: when it is due next.
+    #[serde(default)]
+    pub next_run_at: Option<Timestamp>,
 }
 
 /// Tasks of a service in numbers.
@@ -256,6 +264,9 @@ pub struct ServiceCounts {
     pub desired_tasks: u32,
     /// Running from the current template.
     pub updated_tasks: u32,
+    /// Of a job: slots of its newest run that succeeded.
+    #[serde(default)]
+    pub completed_tasks: u32,
 }
 
 /// What is still to come for a task.

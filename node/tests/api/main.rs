@@ -11,6 +11,7 @@ mod nodes;
 mod plan;
 mod quorum;
 mod rebalance;
+mod runs;
 mod services;
 mod updates;
 mod writes;

@@ -142,6 +142,8 @@ async fn every_change_of_specs_takes_the_guard() {
         (Method::POST, "services/web/update", &replicated(1)),
         (Method::POST, "services/web/rollback", &nothing),
         (Method::POST, "services/web/pause", &nothing),
+        (Method::POST, "services/web/run", &nothing),
+        (Method::POST, "services/web/stop-run", &nothing),
         (Method::DELETE, "services/web", &nothing),
         (Method::POST, "nodes/n1/update", &node),
         (Method::DELETE, "nodes/n2", &nothing),

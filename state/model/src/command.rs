@@ -241,4 +241,16 @@ pub enum Op {
         /// At most [`RELOCATIONS_MAX`].
         moves: Vec<Relocation>,
     },
+    /// Starts a run of a job.
+    StartRun {
+        /// The job.
+        id: ServiceId,
+    },
+    /// Stops a run of a job, or all that go on.
+    StopRun {
+        /// The job.
+        id: ServiceId,
+        /// The run's number; `None` is all.
+        run: Option<u64>,
+    },
 }

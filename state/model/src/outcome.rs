@@ -98,6 +98,13 @@ fn moved_on(have: Revision, given: Revision) -> String {
     }
 }
 
+fn no_run(given: Option<u64>) -> String {
+    match given {
+        Some(number) => format!("that goes on has the number {number}"),
+        None => "goes on".to_owned(),
+    }
+}
+
 /// Why a command changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Rejection {
@@ -203,5 +210,30 @@ pub enum Rejection {
         have: Revision,
         /// What the asker saw.
         given: Revision,
+    },
+    /// Only jobs have runs.
+    #[error("service {service} is no job: only replicated-job and global-job services have runs")]
+    NotAJob {
+        /// The service's name.
+        service: String,
+    },
+    /// The job is at it already.
+    #[error(
+        "run {run} of {service} goes on: wait for it, or stop it with `swarm service stop-run \
+         {service}`"
+    )]
+    RunActive {
+        /// The service's name.
+        service: String,
+        /// The run's number.
+        run: u64,
+    },
+    /// There is no such run that goes on.
+    #[error("no run of {service} {}: see `swarm service runs {service}`", no_run(*given))]
+    NoRun {
+        /// The service's name.
+        service: String,
+        /// The number that was asked for; `None` was any.
+        given: Option<u64>,
     },
 }

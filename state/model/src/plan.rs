@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ServiceId, TaskId};
+use crate::job::RunPhase;
 use crate::meta::Version;
 use crate::restart::RestartRecord;
 use crate::task::Slot;
@@ -120,6 +121,26 @@ pub enum Change {
         version: Version,
         /// The step.
         step: UpdateStep,
+    },
+    /// Ends a run of a job. Refused when it has ended, or has not succeeded as is said.
+    EndRun {
+        /// The job.
+        service: ServiceId,
+        /// The run's number.
+        run: u64,
+        /// How.
+        phase: RunPhase,
+    },
+    /// Decides on the times at which a job was due. Refused when any of them was decided on before.
+    Fire {
+        /// The job.
+        service: ServiceId,
+        /// How far its schedule was when this was decided.
+        cursor_was: Timestamp,
+        /// How far it is now.
+        cursor: Timestamp,
+        /// The times for which it runs, in order, if the rule for overlaps allows it.
+        due: Vec<Timestamp>,
     },
 }
 

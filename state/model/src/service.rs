@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ServiceId;
+use crate::job::JobPolicy;
 use crate::meta::{Meta, Version};
 use crate::name::{LABEL_MAX, LABELS_BYTES_MAX, LABELS_MAX, Name};
 use crate::placement::Preference;
 use crate::probe::{PROBE_TIME_MAX_MS, Probe};
 use crate::runtime::{Namespace, RuntimeSpec};
+use crate::schedule::{ScheduleSpec, ScheduleState};
 use crate::share::Share;
 use crate::task::TaskTemplate;
 use crate::template;
@@ -35,6 +37,17 @@ pub enum ServiceMode {
     },
     /// One on each node that fits.
     Global {},
+    /// A number of tasks that end well, in each run of a job.
+    ReplicatedJob {
+        /// How many.
+        #[serde(rename = "TotalCompletions")]
+        completions: u32,
+        /// So many at a time; 0 is all of them.
+        #[serde(default, rename = "MaxConcurrent")]
+        max_concurrent: u32,
+    },
+    /// One task that ends well on each node that fits when a run of the job begins.
+    GlobalJob {},
 }
 
 impl ServiceMode {
@@ -43,6 +56,16 @@ impl ServiceMode {
         match self {
             Self::Replicated { .. } => "replicated",
             Self::Global {} => "global",
+            Self::ReplicatedJob { .. } => "replicated-job",
+            Self::GlobalJob {} => "global-job",
+        }
+    }
+
+    /// Whether its tasks are meant to end.
+    pub fn is_job(&self) -> bool {
+        match self {
+            Self::Replicated { .. } | Self::Global {} => false,
+            Self::ReplicatedJob { .. } | Self::GlobalJob {} => true,
         }
     }
 }
@@ -89,6 +112,12 @@ pub struct ServiceSpec {
     /// So many of its tasks run at least, whatever is done to it on purpose; `None` bounds nothing.
     #[serde(default)]
     pub min_available: Option<Share>,
+    /// Rules of a job's runs.
+    #[serde(default)]
+    pub job: JobPolicy,
+    /// When a job runs by itself; `None` is once, when it is declared.
+    #[serde(default)]
+    pub schedule: Option<ScheduleSpec>,
 }
 
 /// Why a spec is not valid. Nothing was changed; mend the field and ask again.
@@ -164,6 +193,7 @@ impl ServiceSpec {
             let reason = format!("{replicas} is more than {REPLICAS_MAX}");
             return Err(SpecError::new("Mode.Replicated.Replicas", reason));
         }
+        self.validate_job()?;
         if self.priority.0 > PRIORITY_MAX {
             let reason = format!("{} is not a priority: 0 to {PRIORITY_MAX}", self.priority.0);
             return Err(SpecError::new("Priority", reason));
@@ -188,6 +218,45 @@ impl ServiceSpec {
             return Err(SpecError::new("TaskTemplate", reason));
         }
         self.task_template.validate()
+    }
+
+    /// What goes with jobs alone, and what does not go with them.
+    fn validate_job(&self) -> Result<(), SpecError> {
+        match self.mode {
+            ServiceMode::Replicated { .. } | ServiceMode::Global {} => {
+                if self.job != JobPolicy::default() {
+                    let reason = "only a job has runs: use the mode ReplicatedJob or GlobalJob";
+                    return Err(SpecError::new("Job", reason));
+                }
+                if self.schedule.is_some() {
+                    let reason = "only a job has a schedule: use the mode ReplicatedJob or \
+                        GlobalJob";
+                    return Err(SpecError::new("Schedule", reason));
+                }
+                return Ok(());
+            }
+            ServiceMode::ReplicatedJob { completions, .. } => {
+                if !(1..=REPLICAS_MAX).contains(&completions) {
+                    let reason = format!("{completions} is not from 1 to {REPLICAS_MAX}");
+                    return Err(SpecError::new("Mode.ReplicatedJob.TotalCompletions", reason));
+                }
+            }
+            ServiceMode::GlobalJob {} => {}
+        }
+        let policies = [("UpdateConfig", self.update), ("RollbackConfig", self.rollback)];
+        for (field, policy) in policies {
+            if policy != UpdatePolicy::default() {
+                let reason = "a job is not updated task by task: a new version is a new run, so \
+                    leave this out";
+                return Err(SpecError::new(field, reason));
+            }
+        }
+        if self.min_available.is_some() {
+            let reason = "a job's tasks are not replaced on purpose, so leave this out";
+            return Err(SpecError::new("MinAvailable", reason));
+        }
+        self.schedule.iter().try_for_each(ScheduleSpec::validate)?;
+        self.job.validate()
     }
 
     /// Bytes of its texts.
@@ -317,6 +386,9 @@ pub struct Service {
     /// The newest update; `None` before the first one.
     #[serde(default)]
     pub update: Option<UpdateState>,
+    /// How far its schedule is; `None` without one.
+    #[serde(default)]
+    pub schedule: Option<ScheduleState>,
 }
 
 #[cfg(test)]

@@ -69,6 +69,42 @@ pub enum Slot {
     Replica(u32),
     /// The slot of a node, for global services.
     Node(NodeId),
+    /// One of those that have to succeed in a run of a job.
+    Job {
+        /// The run's number.
+        #[serde(rename = "Run")]
+        run: u64,
+        /// Its number in the run, from 1.
+        #[serde(rename = "Index")]
+        index: u32,
+    },
+    /// The slot of a node in a run of a global job.
+    JobNode {
+        /// The run's number.
+        #[serde(rename = "Run")]
+        run: u64,
+        /// The node.
+        #[serde(rename = "Node")]
+        node: NodeId,
+    },
+}
+
+impl Slot {
+    /// The run that it belongs to, if it is one of a job.
+    pub fn run(self) -> Option<u64> {
+        match self {
+            Self::Job { run, .. } | Self::JobNode { run, .. } => Some(run),
+            Self::Replica(_) | Self::Node(_) => None,
+        }
+    }
+
+    /// Its number for programs: 0 where nodes tell slots apart.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Replica(number) | Self::Job { index: number, .. } => number,
+            Self::Node(_) | Self::JobNode { .. } => 0,
+        }
+    }
 }
 
 impl fmt::Display for Slot {
@@ -76,6 +112,8 @@ impl fmt::Display for Slot {
         match self {
             Self::Replica(number) => write!(f, "{number}"),
             Self::Node(node) => write!(f, "{node}"),
+            Self::Job { run, index } => write!(f, "run{run}.{index}"),
+            Self::JobNode { run, node } => write!(f, "run{run}.{node}"),
         }
     }
 }
@@ -246,6 +284,11 @@ impl Task {
     /// Whether it runs or is on its way: wanted, and not ended.
     pub fn is_active(&self) -> bool {
         self.desired <= DesiredState::Running && !self.status.state.is_terminal()
+    }
+
+    /// Whether its slot is taken: it is wanted, or may still hold a process.
+    pub fn takes_slot(&self) -> bool {
+        self.is_active() || self.holds_node()
     }
 
     /// Whether it may still hold a process on its node.

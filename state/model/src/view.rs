@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::id::{ConfigId, NodeId, ServiceId, TaskId};
+use crate::job::{Run, RunPhase};
 use crate::meta::{Revision, Version};
 use crate::name::Name;
 use crate::node::Node;
@@ -44,6 +45,8 @@ pub struct View {
     /// When a spec, a node or a config changed last; not kept (zero) before somebody asked for it, by
     /// the first command with `if_revision`.
     pub intent: Revision,
+    /// The runs of jobs, by number.
+    pub runs: OrdMap<(ServiceId, u64), Arc<Run>>,
     /// Ids that were members once and never will be again.
     pub removed_nodes: OrdSet<NodeId>,
     /// Index: services by name, without those being removed.
@@ -93,6 +96,27 @@ impl View {
         let template = &record.spec.task_template;
         let template = self.shared_template(service.id, template_version, template);
         Some(Service { template, template_version, ..service.clone() })
+    }
+
+    /// The runs of `service` that are remembered, in order.
+    pub fn runs_of(&self, service: ServiceId) -> impl DoubleEndedIterator<Item = &Arc<Run>> {
+        self.runs.range((service, 0)..=(service, u64::MAX)).map(|(_, run)| run)
+    }
+
+    /// The newest run of `service`.
+    pub fn newest_run(&self, service: ServiceId) -> Option<&Arc<Run>> {
+        self.runs_of(service).next_back()
+    }
+
+    /// The run of `service` that matters now: the newest one that goes on, else the newest one that took
+    /// place, else the newest.
+    pub fn current_run(&self, service: ServiceId) -> Option<&Arc<Run>> {
+        let took_place = |run: &&Arc<Run>| !matches!(run.phase, RunPhase::Skipped { .. });
+        let newest = || self.runs_of(service).rev();
+        newest()
+            .find(|run| run.is_active())
+            .or_else(|| newest().find(took_place))
+            .or_else(|| newest().next())
     }
 
     /// The tasks of one slot of `service`.
@@ -208,6 +232,8 @@ impl View {
     pub fn remove_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
         let service = self.services.remove(&id)?;
         self.histories.remove(&id);
+        let runs: Vec<_> = self.runs_of(id).map(|run| run.number).collect();
+        runs.into_iter().for_each(|run| drop(self.runs.remove(&(id, run))));
         self.free_name(&service);
         Some(service)
     }

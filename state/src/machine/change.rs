@@ -12,12 +12,13 @@ use swarm_model::task::{Eviction, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 
 use super::Change;
+use super::run::Busy;
 use crate::mistake::{Mistake, planted};
 
 impl Change<'_> {
     pub(super) fn apply_plan(&mut self, base: Revision, changes: &[Decision]) -> Done {
         let (mut applied, mut refused) = (0, 0);
-        let mut restless = Restless { base, known: BTreeMap::new() };
+        let mut restless = Restless { base, known: BTreeMap::new(), busy: Busy::default() };
         for decision in changes {
             match self.decide(&mut restless, decision) {
                 Some(()) => applied += 1,
@@ -29,12 +30,11 @@ impl Change<'_> {
 
     /// Makes one change; `None` when its object is not what the plan was made for.
     fn decide(&mut self, restless: &mut Restless, decision: &Decision) -> Option<()> {
-        let base = restless.base;
         match decision {
             Decision::CreateTask(new) if new.voluntary && self.moved_on(restless, new.service) => {
                 None
             }
-            Decision::CreateTask(new) => self.create_task(base, new),
+            Decision::CreateTask(new) => self.create_task(restless, new),
             Decision::Assign { task, version, node } => {
                 let mut task = self.task_at(*task, *version)?;
                 if task.node.is_some() || !self.view.nodes.contains_key(node) {
@@ -93,6 +93,10 @@ impl Change<'_> {
             Decision::Update { service, version, step } => {
                 self.step_update(*service, *version, step)
             }
+            Decision::Fire { service, cursor_was, cursor, due } => {
+                self.fire(*service, *cursor_was, *cursor, due)
+            }
+            Decision::EndRun { service, run, phase } => self.end_run(*service, *run, phase),
         }
     }
 
@@ -174,7 +178,8 @@ impl Change<'_> {
         (task.meta.version == version || planted(Mistake::IgnoreVersion)).then(|| Task::clone(task))
     }
 
-    fn create_task(&mut self, base: Revision, new: &NewTask) -> Option<()> {
+    fn create_task(&mut self, restless: &mut Restless, new: &NewTask) -> Option<()> {
+        let base = restless.base;
         let service = self.view.services.get(&new.service)?;
         let current = service.template_version == new.template_version;
         let template = if current {
@@ -190,6 +195,10 @@ impl Change<'_> {
         let moved_on =
             self.view.tasks_in(new.service, new.slot).any(|task| self.is_later(task.meta, base));
         if service.removing || known || lost || moved_on && !planted(Mistake::FillSlotTwice) {
+            return None;
+        }
+        let fits_mode = new.slot.run().is_some() == service.spec.mode.is_job();
+        if !fits_mode || !self.run_takes(&mut restless.busy, new) {
             return None;
         }
         // What is made from the former template is no part of the update.
@@ -226,6 +235,7 @@ impl Change<'_> {
 struct Restless {
     base: Revision,
     known: BTreeMap<ServiceId, bool>,
+    busy: Busy,
 }
 
 fn assigned(now: swarm_model::units::Timestamp) -> TaskStatus {

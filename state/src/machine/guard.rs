@@ -1,8 +1,9 @@
 //! `if_revision`: a change that was decided on a view is refused when that view does not hold any more.
 //!
-//! What counts are specs, nodes and configs, and that an update stopped or turned back; what tasks do
-//! all the time does not. Keeps the revision of the newest such change, from the first command on that
-//! asks: replicas that came from an older program's snapshot could not know it, and would part.
+//! What counts are specs, nodes and configs, that an update stopped or turned back, and that somebody
+//! started or stopped a job's run; what tasks and schedules do all the time does not. Keeps the revision
+//! of the newest such change, from the first command on that asks: replicas that came from an older
+//! program's snapshot could not know it, and would part.
 
 use swarm_model::command::{Command, Op};
 use swarm_model::event::{Event, Subject};
@@ -54,7 +55,9 @@ impl Change<'_> {
             | Op::UpdateConfig { .. }
             | Op::RemoveConfig { .. }
             | Op::RollbackService { .. }
-            | Op::PauseUpdate { .. } => self.events.iter().any(is_of_object),
+            | Op::PauseUpdate { .. }
+            | Op::StartRun { .. }
+            | Op::StopRun { .. } => self.events.iter().any(is_of_object),
             Op::ApplyPlan { changes, .. } => {
                 changes.iter().any(|change| self.stops_an_update(change))
             }
@@ -85,7 +88,9 @@ impl Change<'_> {
             | Decision::RemoveTask { .. }
             | Decision::DeleteService { .. }
             | Decision::Preempt { .. }
-            | Decision::Yield { .. } => false,
+            | Decision::Yield { .. }
+            | Decision::Fire { .. }
+            | Decision::EndRun { .. } => false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod guard;
 mod node;
 mod recover;
 mod requests;
+mod run;
 mod service;
 mod snapshot;
 mod task;
@@ -134,6 +135,8 @@ impl Change<'_> {
             Op::RollbackService { id, version, to } => self.rollback_service(*id, *version, *to),
             Op::PauseUpdate { id, paused } => self.pause_update(*id, *paused),
             Op::Evict { moves } => self.evict(moves),
+            Op::StartRun { id } => self.ask_for_run(*id),
+            Op::StopRun { id, run } => self.stop_runs(*id, *run),
         }
     }
 

@@ -7,6 +7,7 @@ use swarm_model::id::ServiceId;
 use swarm_model::meta::Version;
 use swarm_model::outcome::{Done, Kind, Outcome, Rejection};
 use swarm_model::runtime::RuntimeSpec;
+use swarm_model::schedule::ScheduleState;
 use swarm_model::service::{Service, ServiceMode, ServiceSpec, SpecError};
 
 use super::Change;
@@ -16,12 +17,7 @@ fn invalid(error: SpecError) -> Rejection {
 }
 
 fn same_kind(a: ServiceMode, b: ServiceMode) -> bool {
-    match (a, b) {
-        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
-        | (ServiceMode::Global {}, ServiceMode::Global {}) => true,
-        (ServiceMode::Replicated { .. }, ServiceMode::Global {})
-        | (ServiceMode::Global {}, ServiceMode::Replicated { .. }) => false,
-    }
+    std::mem::discriminant(&a) == std::mem::discriminant(&b)
 }
 
 impl Change<'_> {
@@ -62,8 +58,13 @@ impl Change<'_> {
             template: Arc::new(spec.task_template.clone()),
             removing: false,
             update: None,
+            schedule: spec.schedule.as_ref().map(|_| ScheduleState { cursor: self.now }),
         };
-        Ok(self.put_service(service, Action::Create))
+        let done = self.put_service(service.clone(), Action::Create);
+        if service.spec.mode.is_job() && service.schedule.is_none() {
+            self.start_run(&service, None);
+        }
+        Ok(done)
     }
 
     /// A service that is not being removed.
@@ -90,8 +91,14 @@ impl Change<'_> {
     pub(super) fn put_service(&mut self, service: Service, action: Action) -> Done {
         let name = service.spec.name.to_string();
         let mut attributes = vec![("mode", service.spec.mode.word().to_owned())];
-        if let ServiceMode::Replicated { replicas } = service.spec.mode {
-            attributes.push(("replicas", replicas.to_string()));
+        match service.spec.mode {
+            ServiceMode::Replicated { replicas } => {
+                attributes.push(("replicas", replicas.to_string()));
+            }
+            ServiceMode::ReplicatedJob { completions, .. } => {
+                attributes.push(("completions", completions.to_string()));
+            }
+            ServiceMode::Global {} | ServiceMode::GlobalJob {} => {}
         }
         let before = self.view.services.get(&service.id).and_then(|old| old.update.as_ref());
         if let Some(update) = service.update.as_ref().filter(|update| before != Some(update)) {
@@ -125,7 +132,7 @@ impl Change<'_> {
         }
         if steered {
             self.steer(&mut service, spec);
-            return Ok(self.put_service(service, Action::Update));
+            return Ok(self.put_renewed(service));
         }
         if service.spec.task_template != spec.task_template {
             service.template_version = self.at.into();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use swarm_model::cluster::Cluster;
 use swarm_model::config::Config;
 use swarm_model::id::{NodeId, ServiceId, TaskId};
+use swarm_model::job::Run;
 use swarm_model::meta::{Meta, Revision, Version};
 use swarm_model::node::Node;
 use swarm_model::restart::RestartRecord;
@@ -49,6 +50,8 @@ struct Stored {
     histories: Vec<(ServiceId, Arc<History>)>,
     #[serde(default)]
     intent: Revision,
+    #[serde(default)]
+    runs: Vec<Arc<Run>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,10 +143,11 @@ impl Machine {
             },
             histories: view.histories.iter().map(|(id, kept)| (*id, kept.clone())).collect(),
             intent: view.intent,
+            runs: view.runs.values().cloned().collect(),
         };
         // They stand at its end, after all else was written for nothing.
         let is_new = !stored.histories.is_empty() || stored.intent != Revision(0);
-        codec::encode_snapshot(&stored, is_new)
+        codec::encode_snapshot(&stored, is_new || !stored.runs.is_empty())
     }
 
     /// The state that [`Machine::snapshot`] gave.
@@ -163,6 +167,7 @@ impl Machine {
             removed_nodes: stored.removed_nodes.into_iter().collect(),
             histories: stored.histories.into_iter().collect(),
             intent: stored.intent,
+            runs: stored.runs.into_iter().map(|run| ((run.service, run.number), run)).collect(),
             ..View::default()
         };
         for service in stored.services {

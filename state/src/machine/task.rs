@@ -33,7 +33,9 @@ impl Change<'_> {
                 if task.status.state == ObservedState::Running && task.update.is_some() {
                     task.ran_at = task.ran_at.or(Some(self.now));
                 }
+                let ended = task.status.state.is_terminal().then(|| task.clone());
                 self.put_task(task, Action::Update);
+                ended.into_iter().for_each(|task| self.count_end(&task));
             }
         }
         DONE
@@ -61,7 +63,7 @@ impl Change<'_> {
         let runs = task.is_active() && task.status.state == ObservedState::Running;
         let replicated = match task.slot {
             Slot::Replica(_) => true,
-            Slot::Node(_) => false,
+            Slot::Node(_) | Slot::Job { .. } | Slot::JobNode { .. } => false,
         };
         let leads_on = task.node.is_some_and(|node| node != to);
         let known = self.view.nodes.contains_key(&to);
@@ -103,6 +105,8 @@ impl Change<'_> {
         match task.slot {
             Slot::Replica(number) => format!("{service}.{number}"),
             Slot::Node(node) => format!("{service}.{}", node.short()),
+            Slot::Job { .. } => format!("{service}.{}", task.slot),
+            Slot::JobNode { run, node } => format!("{service}.run{run}.{}", node.short()),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::*;
 
 mod evict;
 mod guard;
+mod jobs;
 mod updates;
 
 const TERM: Term = Term(1);
@@ -95,6 +96,8 @@ fn spec(name: &str, replicas: u32) -> Box<ServiceSpec> {
         },
         priority: Default::default(),
         update: Default::default(),
+        job: Default::default(),
+        schedule: None,
         rollback: Default::default(),
         min_available: None,
     })

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use swarm_model::event::Action;
 use swarm_model::id::ServiceId;
+use swarm_model::job::RunPhase;
 use swarm_model::meta::Version;
 use swarm_model::outcome::{Done, Outcome, Rejection};
+use swarm_model::schedule::ScheduleState;
 use swarm_model::service::{Service, ServiceSpec};
 use swarm_model::task::TaskTemplate;
 use swarm_model::task_state::ObservedState;
@@ -72,7 +74,7 @@ impl Change<'_> {
         }
         self.note_standing(&service);
         self.go_back(&mut service, record, String::new());
-        Ok(self.put_service(service, Action::Update))
+        Ok(self.put_renewed(service))
     }
 
     pub(super) fn pause_update(&mut self, id: ServiceId, paused: bool) -> Outcome {
@@ -133,7 +135,7 @@ impl Change<'_> {
                 match proven.cloned().map(|record| (self.check_spec(&record.spec), record)) {
                     Some((Ok(()), record)) => {
                         self.go_back(&mut service, record, reason.clone());
-                        self.put_service(service, Action::Update);
+                        self.put_renewed(service);
                         return Some(());
                     }
                     Some((Err(refused), _)) => {
@@ -162,7 +164,21 @@ impl Change<'_> {
         self.renew(service, record.spec, Cause::RolledBack { to: record.version });
     }
 
-    /// Another template, which tasks have to be brought to, if there are any.
+    /// Stores a service that has another spec now; a job with another template starts a run, unless it has
+    /// a schedule to do so.
+    pub(super) fn put_renewed(&mut self, service: Service) -> Done {
+        let before = self.view.services.get(&service.id).map(|old| old.template_version);
+        let anew = service.spec.mode.is_job() && service.schedule.is_none();
+        let anew = anew && before != Some(service.template_version);
+        let done = self.put_service(service.clone(), Action::Update);
+        if anew {
+            self.run_anew(&service);
+        }
+        done
+    }
+
+    /// Another template, which tasks have to be brought to, if there are any. A job's tasks stay what they
+    /// are: its runs are replaced.
     fn begin(
         &mut self,
         service: &mut Service,
@@ -172,7 +188,8 @@ impl Change<'_> {
         reason: String,
     ) {
         let has_tasks = self.view.tasks_of(service.id).next().is_some();
-        service.update = has_tasks.then_some(UpdateState {
+        let replaces = has_tasks && !service.spec.mode.is_job();
+        service.update = replaces.then_some(UpdateState {
             id: self.at,
             kind,
             phase: UpdatePhase::Rolling,
@@ -202,6 +219,13 @@ impl Change<'_> {
     /// Puts `spec` in the place of the service's, and remembers it.
     fn renew(&mut self, service: &mut Service, spec: Arc<ServiceSpec>, cause: Cause) {
         service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+        let before = service.previous_spec.as_ref().and_then(|spec| spec.schedule.as_ref());
+        service.schedule = match (&service.spec.schedule, before) {
+            (None, _) => None,
+            (Some(now), Some(before)) if now.is_at(before) => service.schedule,
+            // Times that it was not due at by the former schedule were not missed.
+            (Some(_), _) => Some(ScheduleState { cursor: self.now }),
+        };
         service.meta.touch(self.at, self.now);
         let by = Some(self.actor.clone());
         let (spec, template_version) = (service.spec.clone(), service.template_version);
@@ -232,13 +256,17 @@ impl Change<'_> {
             let runs = task.status.state == ObservedState::Running;
             runs && task.template_version == template_version
         });
+        let ran = self
+            .view
+            .runs_of(service.id)
+            .any(|run| run.phase == RunPhase::Complete && run.template_version == template_version);
         let open = service.update.as_ref().is_some_and(UpdateState::is_open);
-        if runs && !open {
+        if ran || runs && !open && !service.spec.mode.is_job() {
             self.history(service.id).note_stood(template_version);
         }
     }
 
-    fn history(&mut self, id: ServiceId) -> &mut History {
+    pub(super) fn history(&mut self, id: ServiceId) -> &mut History {
         Arc::make_mut(self.view.histories.entry(id).or_default())
     }
 }

@@ -176,6 +176,9 @@ mod tests {
         for (line, fits) in [
             ("service create --name web --priority 60 --env A=1 --runtime process -- x -d", true),
             ("service create --runtime process --format json --stale -- x", true),
+            ("service create --mode global-job --schedule @daily --runtime process -- x", true),
+            ("service update --max-concurrent 2 --job-deadline 1m batch", true),
+            ("service run batch", false),
             ("service update --update-parallelism 4 --args '-x' web", true),
             ("service scale web=3 api=2", true),
             ("service rollback --to 7 web", true),

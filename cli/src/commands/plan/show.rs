@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm_node::api::types::{Forecast, Place, ServiceForecast, Step, StepKind};
+use swarm_node::api::types::{Forecast, Place, RunForecast, ServiceForecast, Step, StepKind};
 
 use super::places::Places;
 use crate::output::table;
@@ -81,7 +81,20 @@ fn summary(service: &ServiceForecast, forecast: &Forecast) -> String {
     if !service.reason.is_empty() {
         line.push_str(&format!(" ({})", service.reason));
     }
+    if let Some(run) = &service.run {
+        line.push_str(&format!("; run {}", progress(run)));
+    }
+    if let Some(at) = service.next_run_at {
+        line.push_str(&format!("; due next at {at}"));
+    }
     line
+}
+
+/// How a job's run would stand.
+fn progress(run: &RunForecast) -> String {
+    let RunForecast { number, state, reason, completions, succeeded } = run;
+    let why = if reason.is_empty() { "" } else { ": " };
+    format!("{number}: {state}, {succeeded} of {completions} succeeded{why}{reason}")
 }
 
 fn row(step: &Step, places: &Places<'_>) -> Vec<String> {
@@ -113,6 +126,9 @@ pub(super) fn verdict(forecast: &Forecast) -> String {
             && !matches!(service.update.as_str(), "" | "completed" | "rollback_completed")
         {
             said.push(format!("the update of {name} would be left {}", service.update));
+        }
+        if let Some(run) = service.run.as_ref().filter(|run| run.state != "complete") {
+            said.push(format!("run {} of {name} would be left {}", run.number, run.state));
         }
         match service.waiting {
             0 => {}

@@ -79,7 +79,9 @@ impl Convergence {
         }
         let desired = match service.service.spec.mode {
             ServiceMode::Replicated { replicas } => usize::try_from(replicas).unwrap_or(usize::MAX),
-            ServiceMode::Global {} => {
+            ServiceMode::Global {}
+            | ServiceMode::ReplicatedJob { .. }
+            | ServiceMode::GlobalJob {} => {
                 usize::try_from(service.service_status.desired_tasks).unwrap_or(usize::MAX)
             }
         };
@@ -107,7 +109,7 @@ fn stuck(wanted: &[&TaskEntry]) -> Option<String> {
 
 /// Why tasks do not run, for each name whose newest task does not: what the newest one says that has
 /// something to say.
-fn reasons(tasks: &[TaskEntry], condition: RestartCondition) -> Vec<String> {
+pub(super) fn reasons(tasks: &[TaskEntry], condition: RestartCondition) -> Vec<String> {
     let mut by_name = BTreeMap::<&str, Vec<&TaskEntry>>::new();
     for entry in tasks.iter().filter(|entry| entry.current) {
         by_name.entry(&entry.name).or_default().push(entry);

@@ -7,11 +7,13 @@ use clap::{Args, ValueEnum};
 use swarm_model::id::RequestId;
 use swarm_model::name::Name;
 use swarm_model::placement::{Constraint, Placement, Preference};
+use swarm_model::restart::RestartCondition;
 use swarm_model::runtime::{ProcessSpec, RuntimeSpec, Signal};
 use swarm_model::service::{PRIORITY_MAX, Priority, ServiceMode, ServiceSpec};
 use swarm_model::task::{DEFAULT_STOP_GRACE_MS, TaskTemplate};
 use swarm_node::api::types::Written;
 
+use super::job_options::{self, JobOptions};
 use super::options::TemplateOptions;
 use super::probe_options::ProbeOptions;
 use super::update_options::UpdateOptions;
@@ -38,12 +40,42 @@ enum Mode {
     Replicated,
     /// One on each node that fits
     Global,
+    /// As many as --replicas says have to end well, in each run
+    ReplicatedJob,
+    /// One on each node that fits has to end well, in each run
+    GlobalJob,
+}
+
+impl Mode {
+    /// The mode with its number.
+    ///
+    /// # Errors
+    /// When the number does not go with it.
+    fn of(self, replicas: Option<u32>) -> Result<ServiceMode, Failure> {
+        let replicated = replicas.unwrap_or(1);
+        let (mode, word) = match self {
+            Self::Replicated => return Ok(ServiceMode::Replicated { replicas: replicated }),
+            Self::ReplicatedJob => {
+                let (completions, max_concurrent) = (replicated, 0);
+                return Ok(ServiceMode::ReplicatedJob { completions, max_concurrent });
+            }
+            Self::Global => (ServiceMode::Global {}, "global"),
+            Self::GlobalJob => (ServiceMode::GlobalJob {}, "global-job"),
+        };
+        if replicas.is_some() {
+            return Err(Failure::usage(format!(
+                "--replicas does not go with --mode {word}: each node runs one task"
+            )));
+        }
+        Ok(mode)
+    }
 }
 
 /// Create a service and wait until it runs
 ///
 /// Waits until every replica has been running for the time of --monitor, and says meanwhile why tasks
-/// do not run. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},
+/// do not run. A job is waited for until its first run is complete; it fails with exit code 1 when the run
+/// does. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},
 /// {{.Task.ID}}, {{.Node.Hostname}}, {{.Node.ID}}, {{.Node.Labels.KEY}}. Each task finds itself in
 /// SWARM_TASK_ID, SWARM_SERVICE_NAME, SWARM_TASK_SLOT and SWARM_NODE_ID.
 #[derive(Debug, Args)]
@@ -51,6 +83,10 @@ enum Mode {
     swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
     swarm service create --name agent --mode global --runtime process -- /bin/agent\n  \
     swarm service create --name api --health-http /healthz:8080 --runtime process -- /bin/api\n  \
+    swarm service create --mode replicated-job --schedule '30 2 * * *' --timezone Europe/Berlin \\\n    \
+    --runtime process -- /usr/bin/nightly\n  \
+    swarm service create --mode replicated-job --replicas 20 --max-concurrent 4 \\\n    \
+    --runtime process -- /usr/bin/render {{.Task.Slot}}\n  \
     swarm service create --name runner --constraint node.labels.zone==a \\\n    \
     --reserve-memory 64m --limit-memory 128m --env MODE=fast --runtime process -- /bin/runner")]
 pub(crate) struct Create {
@@ -73,9 +109,9 @@ pub(crate) struct CreateOptions {
     runtime: Runtime,
     /// How many tasks
     #[arg(long, value_enum, default_value = "replicated", hide_possible_values = true)]
-    #[arg(value_name = "replicated|global")]
+    #[arg(value_name = "replicated|global|replicated-job|global-job")]
     mode: Mode,
-    /// Number of tasks of a replicated service [default: 1]
+    /// Number of tasks; of a replicated-job those that have to end well [default: 1]
     #[arg(long, value_name = "N")]
     replicas: Option<u32>,
     /// How important its tasks are, 0 to 100: they may end less important ones [default: 50]
@@ -146,6 +182,8 @@ pub(crate) struct CreateOptions {
     probes: ProbeOptions,
     #[command(flatten)]
     updates: UpdateOptions,
+    #[command(flatten)]
+    jobs: JobOptions,
     /// The program and its arguments, behind --
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -191,16 +229,7 @@ impl CreateOptions {
             Some(name) => name,
             None => name_of(command)?,
         };
-        let mode = match (self.mode, self.replicas) {
-            (Mode::Replicated, replicas) => {
-                ServiceMode::Replicated { replicas: replicas.unwrap_or(1) }
-            }
-            (Mode::Global, None) => ServiceMode::Global {},
-            (Mode::Global, Some(_)) => {
-                let message = "--replicas does not go with --mode global: each node runs one task";
-                return Err(Failure::usage(message));
-            }
-        };
+        let mode = self.mode.of(self.replicas)?;
         let process = ProcessSpec {
             command: self.command,
             env: environment(&self.env_files, &self.envs)?,
@@ -230,6 +259,10 @@ impl CreateOptions {
                 return Err(Failure::usage(message));
             }
         }
+        if mode.is_job() {
+            task_template.restart_policy.condition = RestartCondition::OnFailure;
+        }
+        let restart = self.template.restart_condition();
         self.template.apply(&mut task_template);
         self.probes.apply(&mut task_template)?;
         let mut spec = ServiceSpec {
@@ -241,8 +274,12 @@ impl CreateOptions {
             update: Default::default(),
             rollback: Default::default(),
             min_available: None,
+            job: Default::default(),
+            schedule: None,
         };
         self.updates.apply(&mut spec);
+        self.jobs.apply(&mut spec)?;
+        job_options::check(&spec, restart)?;
         Ok(spec)
     }
 }
@@ -293,11 +330,15 @@ mod tests {
     use super::*;
     use clap::Parser as _;
     use swarm_model::probe::{Check, Probe};
+    use swarm_model::schedule::{CatchUp, Overlap};
     use swarm_model::update::{FailureAction, Order, UpdatePolicy};
 
     fn spec(options: &str) -> Result<ServiceSpec, Failure> {
-        let line = format!("swarm service create {options}");
-        let cli = crate::args::Cli::try_parse_from(line.split_whitespace()).expect(options);
+        spec_of(format!("swarm service create {options}").split_whitespace())
+    }
+
+    fn spec_of<'a>(words: impl Iterator<Item = &'a str>) -> Result<ServiceSpec, Failure> {
+        let cli = crate::args::Cli::try_parse_from(words).expect("is a command line");
         let crate::args::Command::Service(super::super::Service::Create(create)) = cli.command
         else {
             unreachable!("the line says service create")
@@ -458,6 +499,64 @@ mod tests {
     }
 
     #[test]
+    fn a_job_has_completions_seats_a_deadline_and_restarts_on_failure() {
+        let spec = spec(
+            "--mode replicated-job --replicas 20 --max-concurrent 4 --job-deadline 1h --keep-runs 3 \
+             --restart-max-attempts 2 --runtime process -- x",
+        )
+        .expect("is a job");
+        assert_eq!(spec.validate(), Ok(()));
+        assert_eq!(spec.mode, ServiceMode::ReplicatedJob { completions: 20, max_concurrent: 4 });
+        assert_eq!((spec.job.deadline_ms, spec.job.keep_runs), (Some(3_600_000), 3));
+        let restart = spec.task_template.restart_policy;
+        assert_eq!(restart.condition, RestartCondition::OnFailure);
+        assert_eq!(restart.max_attempts, Some(2));
+    }
+
+    #[test]
+    fn a_schedule_has_times_a_zone_and_rules() {
+        let line = "swarm service create --mode global-job --timezone Europe/Berlin --overlap allow \
+            --catch-up none --runtime process --schedule";
+        let words = line.split_whitespace().chain(["0 3 * * mon-fri", "--", "x"]);
+        let spec = spec_of(words).expect("is a job");
+        let schedule = spec.schedule.expect("was given");
+        assert_eq!(
+            (schedule.cron.to_string(), schedule.time_zone.as_str()),
+            ("0 3 * * mon-fri".to_owned(), "Europe/Berlin")
+        );
+        assert_eq!((schedule.overlap, schedule.catch_up), (Overlap::Allow, CatchUp::None));
+        for (cron, said) in [("0 0 31 2 *", "is never due"), ("61 * * * *", "is no minute")] {
+            let words = line.split_whitespace().chain([cron, "--", "x"]);
+            let error = crate::args::Cli::try_parse_from(words).expect_err(cron);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_a_jobs_nature_is_refused_in_a_sentence() {
+        for (options, said) in [
+            ("--max-concurrent 2", "goes with --mode replicated-job, not with replicated"),
+            ("--mode global-job --max-concurrent 2", "not with global-job"),
+            ("--mode global-job --replicas 2", "--replicas does not go with --mode global-job"),
+            ("--job-deadline 1s", "--job-deadline goes with jobs"),
+            ("--mode global --keep-runs 2", "--keep-runs goes with jobs"),
+            ("--mode replicated-job --restart-condition any", "never started again"),
+            ("--mode replicated-job --update-parallelism 2", "a new version is a new run"),
+            ("--mode global-job --rollback-delay 2s", "a new version is a new run"),
+            ("--schedule @daily", "--schedule goes with jobs"),
+            ("--mode global-job --timezone UTC", "--timezone goes with --schedule"),
+            ("--mode global-job --catch-up all", "--catch-up goes with --schedule"),
+        ] {
+            let failure = spec(&format!("{options} --runtime process -- x")).expect_err(options);
+            assert_eq!(failure.exit, crate::exit::Exit::Usage);
+            assert!(failure.to_string().contains(said), "{options}: {failure}");
+        }
+        let none = spec("--mode replicated-job --replicas 0 --runtime process -- x");
+        let error = none.expect("parses").validate().expect_err("nothing to do");
+        assert!(error.to_string().contains("0 is not from 1 to"), "{error}");
+    }
+
+    #[test]
     fn wrong_values_are_refused_by_the_parser() {
         for options in [
             "--runtime process",
@@ -492,6 +591,12 @@ mod tests {
             "--runtime process --health-http /healthz -- x",
             "--runtime process --health-tcp 80 --health-retries 0 -- x",
             "--runtime process --no-healthcheck -- x",
+            "--runtime process --mode job -- x",
+            "--runtime process --mode global-job --schedule @never -- x",
+            "--runtime process --mode global-job --schedule @daily --overlap both -- x",
+            "--runtime process --mode global-job --schedule @daily --catch-up some -- x",
+            "--runtime process --mode replicated-job --max-concurrent many -- x",
+            "--runtime process --mode replicated-job --job-deadline soon -- x",
         ] {
             let line = format!("swarm service create {options}");
             let error = crate::args::Cli::try_parse_from(line.split_whitespace());

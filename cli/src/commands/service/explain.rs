@@ -8,6 +8,7 @@ use swarm_node::api::types::ServiceEntry;
 
 use super::path;
 use super::ps::update_line;
+use super::runs::run_line;
 use crate::client::Client;
 use crate::clock::{ago, now};
 use crate::exit::Failure;
@@ -94,7 +95,8 @@ impl Explain {
         let explanation: Explanation = serde_json::from_value(object).map_err(|error| {
             Failure::failed(format!("the node's answer is not understood: {error}"))
         })?;
-        let update = update_line(&entry).map(|update| format!("{update}\n\n"));
+        let state = update_line(&entry).or_else(|| run_line(&entry));
+        let update = state.map(|update| format!("{update}\n\n"));
         line(&format!("{}{}", update.unwrap_or_default(), explanation.text()))
     }
 }

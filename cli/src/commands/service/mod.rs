@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod history;
 mod inspect;
+mod job_options;
 mod logs;
 mod ls;
 mod options;
@@ -14,6 +15,7 @@ mod probe_options;
 mod ps;
 pub(crate) mod rm;
 pub(crate) mod rollback;
+mod runs;
 pub(crate) mod scale;
 pub(crate) mod update;
 mod update_lists;
@@ -54,7 +56,10 @@ pub(crate) enum Service {
     #[command(visible_alias = "remove")]
     Rm(rm::Rm),
     Rollback(rollback::Rollback),
+    Run(runs::StartRun),
+    Runs(runs::Runs),
     Scale(scale::Scale),
+    StopRun(runs::StopRun),
     Update(Box<update::Update>),
 }
 
@@ -78,6 +83,9 @@ impl Service {
             Self::Resume(command) => command.run(client, global).await,
             Self::Rm(command) => command.run(client).await,
             Self::Rollback(command) => command.run(client, global).await,
+            Self::Run(command) => command.run(client, global).await,
+            Self::Runs(command) => command.run(client).await,
+            Self::StopRun(command) => command.run(client).await,
             Self::Scale(command) => command.run(client, global).await,
             Self::Update(command) => command.run(client, global).await,
         }

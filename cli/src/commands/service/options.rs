@@ -106,6 +106,11 @@ fn set_or_clear<T: Default + PartialEq>(field: &mut Option<T>, value: Option<T>)
 }
 
 impl TemplateOptions {
+    /// The restart condition that was asked for.
+    pub(super) fn restart_condition(&self) -> Option<RestartCondition> {
+        self.restart_condition
+    }
+
     /// Puts what was given into `template`.
     pub(super) fn apply(self, template: &mut TaskTemplate) {
         let RuntimeSpec::Process(process) = &mut template.runtime;

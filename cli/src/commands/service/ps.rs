@@ -4,6 +4,7 @@ use clap::Args;
 use swarm_node::api::types::{ServiceEntry, TaskEntry};
 
 use super::path;
+use super::runs::run_line;
 use crate::client::Client;
 use crate::commands::{list_query, stale_query, tasks};
 use crate::exit::Failure;
@@ -42,7 +43,7 @@ impl Ps {
             match client.get::<ServiceEntry>(&path(reference), stale).await {
                 Ok(entry) => {
                     any = true;
-                    updates.extend(update_line(&entry));
+                    updates.extend(update_line(&entry).or_else(|| run_line(&entry)));
                     filters.push(("service".to_owned(), entry.service.id.to_string()));
                 }
                 Err(failure) => {

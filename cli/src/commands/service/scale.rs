@@ -80,7 +80,7 @@ impl Scale {
 /// A service as it is, and with so many tasks.
 ///
 /// # Errors
-/// When there is none, or it is a global one.
+/// When there is none, or it is a global one or a job.
 pub(crate) async fn scaled(
     client: &Client,
     service: &str,
@@ -88,6 +88,12 @@ pub(crate) async fn scaled(
 ) -> Result<(ServiceEntry, ServiceSpec), Failure> {
     let entry: ServiceEntry = client.get(&path(service), &[]).await?;
     let mut spec = (*entry.service.spec).clone();
+    if spec.mode.is_job() {
+        return Err(Failure::usage(format!(
+            "service {service} is a job: `swarm service update --replicas {number} {service}` sets \
+             how many have to end well in its next run"
+        )));
+    }
     set_replicas(&mut spec, number)?;
     spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
     Ok((entry, spec))

@@ -7,6 +7,7 @@ use swarm_model::update::UpdateState;
 use swarm_node::api::types::{ServiceEntry, Written};
 
 use super::create::priority;
+use super::job_options::{self, JobOptions};
 use super::options::TemplateOptions;
 use super::probe_options::{NoProbes, ProbeOptions};
 use super::update_lists::UpdateLists;
@@ -24,7 +25,8 @@ use crate::parse::words;
 /// Tasks are replaced when the change concerns them, by the rules of --update-parallelism and its like:
 /// one after the other, each new one first, and each has to run for --update-monitor before the next one.
 /// When new ones fail the service goes back to what it was, or stops where it is, and this fails with
-/// exit code 1 and says why. Name and mode cannot change. When somebody else changes the service at the
+/// exit code 1 and says why. A new version of a job starts a new run, which is waited for; other changes
+/// count from its next run on. Name and mode cannot change. When somebody else changes the service at the
 /// same moment, this fails with exit code 4 and changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -70,6 +72,8 @@ pub(crate) struct ChangeOptions {
     no_probes: NoProbes,
     #[command(flatten)]
     updates: UpdateOptions,
+    #[command(flatten)]
+    jobs: JobOptions,
     /// New program and arguments, behind --
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -140,10 +144,13 @@ impl ChangeOptions {
         }
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.task_template.force_update += u64::from(self.force);
+        let restart = self.template.restart_condition();
         self.template.apply(&mut spec.task_template);
         self.no_probes.apply(&mut spec.task_template);
         self.probes.apply(&mut spec.task_template)?;
         self.updates.apply(&mut spec);
+        self.jobs.apply(&mut spec)?;
+        job_options::check(&spec, restart)?;
         self.lists.apply(&mut spec)?;
         let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
         if let Some(Arguments(arguments)) = self.args {
@@ -158,7 +165,7 @@ impl ChangeOptions {
     }
 }
 
-/// Sets the number of replicas of a replicated service.
+/// Sets the number of replicas of a replicated service, or of completions of the next run of a job.
 ///
 /// # Errors
 /// For a global one.
@@ -168,7 +175,11 @@ pub(super) fn set_replicas(spec: &mut ServiceSpec, number: u32) -> Result<(), Fa
             *replicas = number;
             Ok(())
         }
-        ServiceMode::Global {} => {
+        ServiceMode::ReplicatedJob { completions, .. } => {
+            *completions = number;
+            Ok(())
+        }
+        ServiceMode::Global {} | ServiceMode::GlobalJob {} => {
             let name = &spec.name;
             let message = format!("service {name} is global: each node that fits runs one task");
             Err(Failure::usage(message))
@@ -373,6 +384,14 @@ mod tests {
     fn force_changes_the_template() {
         let spec = changed(&["--force"]).expect("is valid");
         assert_eq!(spec.task_template.force_update, 1);
+    }
+
+    #[test]
+    fn options_of_jobs_are_refused_for_what_is_none() {
+        for options in [["--max-concurrent", "2"], ["--job-deadline", "1s"], ["--keep-runs", "2"]] {
+            let failure = changed(&options).expect_err("is no job");
+            assert_eq!(failure.exit, crate::exit::Exit::Usage);
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use swarm_model::meta::Version;
+use swarm_model::restart::RestartCondition;
 use swarm_model::update::{UpdateKind, UpdatePhase};
-use swarm_node::api::types::{ServiceEntry, TaskEntry};
+use swarm_node::api::types::{RunEntry, ServiceEntry, TaskEntry};
 use tokio::time::{Instant, sleep};
 
-use super::convergence::{Convergence, Verdict};
+use super::convergence::{Convergence, Verdict, reasons};
 use super::path;
+use super::runs::{progress, runs};
 use crate::args::Global;
 use crate::client::Client;
 use crate::clock::now;
@@ -174,15 +176,16 @@ async fn watch_for(
         None => Some(watch.run(client).await),
     };
     match ended {
-        Some(Ok(tasks)) => {
-            watch.progress.finish(&format!("converged: {tasks} of {tasks} tasks run"));
+        Some(Ok(end)) => {
+            watch.progress.finish(&end);
             Ok(())
         }
         Some(Err(failure)) => Err(failure),
         None => {
             let span = duration::format(options.timeout.unwrap_or_default());
             let state = watch.last;
-            let message = format!("not running after {span}: {state}; the work goes on: {hint}");
+            let verb = if watch.is_job { "not complete" } else { "not running" };
+            let message = format!("{verb} after {span}: {state}; the work goes on: {hint}");
             Err(Failure::new(Exit::TimedOut, message))
         }
     }
@@ -206,6 +209,8 @@ struct Watch {
     progress: Progress,
     /// What was seen last, in words.
     last: String,
+    /// Whether it is about a run of a job.
+    is_job: bool,
 }
 
 impl Watch {
@@ -218,16 +223,17 @@ impl Watch {
             expect,
             progress: Progress::new(options.quiet),
             last: "nothing is known of its tasks yet".to_owned(),
+            is_job: false,
         }
     }
 
-    /// Looks until the service has converged; gives the number of tasks.
-    async fn run(&mut self, client: &Client) -> Result<usize, Failure> {
+    /// Looks until the service has converged; says how it ended.
+    async fn run(&mut self, client: &Client) -> Result<String, Failure> {
         let mut pause = LOOK_PAUSE;
         let mut silent_since: Option<Instant> = None;
         loop {
             match self.look(client).await {
-                Ok(Some(tasks)) => return Ok(tasks),
+                Ok(Some(end)) => return Ok(end),
                 Ok(None) => silent_since = None,
                 Err(failure) if failure.exit == Exit::Unreachable => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
@@ -243,8 +249,59 @@ impl Watch {
         }
     }
 
-    async fn look(&mut self, client: &Client) -> Result<Option<usize>, Failure> {
+    /// The run of a job that this is about; of none if the change began none.
+    async fn look_at_run(
+        &mut self,
+        client: &Client,
+        entry: &ServiceEntry,
+    ) -> Result<Option<String>, Failure> {
+        self.is_job = true;
+        let name = &entry.service.spec.name;
+        let runs = runs(client, &self.service).await?;
+        // A scheduled job is not waited for: its runs are nobody's in particular.
+        let wanted = |run: &&RunEntry| match self.expect.since {
+            Some(version) => run.began.0 == version.0,
+            None => run.due.is_none(),
+        };
+        let Some(run) = runs.iter().find(wanted) else {
+            return Ok(Some(match entry.next_run_at {
+                Some(at) => {
+                    let span = duration::in_words(at.since(now())).to_lowercase();
+                    format!("the next run of {name} is at {at}, in {span}")
+                }
+                None => format!("changed: that counts from the next run of {name} on"),
+            }));
+        };
+        let (number, done) = (run.number, progress(run));
+        match run.state.as_str() {
+            "complete" => Ok(Some(format!("run {number} of {name} is complete: {done}"))),
+            "active" => {
+                let tasks: Vec<TaskEntry> =
+                    client.get("/v1/tasks", &[("filters", &self.filters)]).await?;
+                let in_run = |entry: &TaskEntry| entry.task.slot.run() == Some(number);
+                let tasks: Vec<_> = tasks.into_iter().filter(in_run).collect();
+                let reasons = reasons(&tasks, RestartCondition::OnFailure);
+                reasons.iter().for_each(|reason| self.progress.say(reason));
+                self.last = format!("run {number} of {name}: {done}");
+                self.progress.show(&self.last);
+                Ok(None)
+            }
+            "failed" => Err(Failure::failed(format!(
+                "run {number} of {name} failed, {done}: {}; mend it, then start another one with \
+                 `swarm service run {name}`",
+                run.reason
+            ))),
+            state => Err(Failure::failed(format!(
+                "run {number} of {name} was {state}, {done}: see `swarm service runs {name}`"
+            ))),
+        }
+    }
+
+    async fn look(&mut self, client: &Client) -> Result<Option<String>, Failure> {
         let service: ServiceEntry = client.get(&path(&self.service), &[]).await?;
+        if service.service.spec.mode.is_job() {
+            return self.look_at_run(client, &service).await;
+        }
         let tasks: Vec<TaskEntry> = client.get("/v1/tasks", &[("filters", &self.filters)]).await?;
         let name = &service.service.spec.name;
         let verdict = self.convergence.judge(&service, &tasks, Instant::now());
@@ -261,7 +318,9 @@ impl Watch {
             }
         }
         match verdict {
-            Verdict::Converged { tasks } => Ok(Some(tasks)),
+            Verdict::Converged { tasks } => {
+                Ok(Some(format!("converged: {tasks} of {tasks} tasks run")))
+            }
             Verdict::Stuck(reason) => Err(Failure::failed(format!(
                 "service {name} does not run: {reason}; mend what made it end, then start it again \
                  with `swarm service update --force {name}`"

@@ -2,7 +2,9 @@
 //! agent does as it is told.
 //!
 //! Decides nothing of its own: it runs `reconcile`, moves the time on to each `wake_at`, and watches.
-//! Programs are taken to start at once and to run for ever; that one fails is not foreseen.
+//! Programs are taken to start at once and to run for ever; that one fails is not foreseen. Those of a
+//! job's run that begins with the change end well at once; what goes on of other runs goes on, and no
+//! schedule is due.
 
 mod story;
 mod trace;
@@ -26,7 +28,7 @@ use crate::facts::Host;
 use crate::reconcile::reconcile;
 use crate::scope::Scope;
 
-pub use story::{Place, ServiceForecast, Step, StepKind};
+pub use story::{Place, RunForecast, ServiceForecast, Step, StepKind};
 use trace::Trace;
 
 /// The most rounds of one forecast.
@@ -92,7 +94,7 @@ pub fn forecast(
     }
     run.trace.asked = run.world.view().clone();
     let tasks = run.trace.asked.tasks.values();
-    run.restless = tasks.filter(|task| behave(task).is_some()).map(|task| task.id).collect();
+    run.restless = tasks.filter(|task| behave(task, false).is_some()).map(|task| task.id).collect();
     let finished = run.until_rest(ids);
     Ok(story::tell(&run.trace, run.world.view(), finished))
 }
@@ -148,7 +150,7 @@ impl<W: World> Run<'_, W> {
         if self.scope.is_empty() {
             return false;
         }
-        let scope = std::mem::take(&mut self.scope);
+        let scope = Scope { still: true, ..std::mem::take(&mut self.scope) };
         let view = self.world.view();
         let base = view.revision;
         let Plan { changes, wake_at, left } = reconcile(view, &scope, self.now, ids);
@@ -172,7 +174,8 @@ impl<W: World> Run<'_, W> {
             let Some(task) = view.tasks.get(&id) else { continue };
             let node = task.node.and_then(|node| view.nodes.get(&node));
             let Some(Host::Alive(node)) = node.map(|node| Host::member(node)) else { continue };
-            let Some(state) = behave(task) else { continue };
+            let ends = self.trace.begins_run(task);
+            let Some(state) = behave(task, ends) else { continue };
             let status = TaskStatus::new(state, self.now, "as it would be");
             reports.entry(node.id).or_default().push(StatusReport { task: id, status });
         }
@@ -187,11 +190,12 @@ impl<W: World> Run<'_, W> {
     }
 }
 
-/// What an agent that does as it is told sees next of `task`.
-fn behave(task: &Task) -> Option<ObservedState> {
+/// What an agent that does as it is told sees next of `task`; with `ends` its program does when it runs.
+fn behave(task: &Task, ends: bool) -> Option<ObservedState> {
     let state = task.status.state;
     let next = match task.desired {
         DesiredState::Ready => ObservedState::Ready,
+        DesiredState::Running if ends && state == ObservedState::Running => ObservedState::Complete,
         DesiredState::Running => ObservedState::Running,
         DesiredState::Shutdown | DesiredState::Remove => ObservedState::Shutdown,
     };

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::service::Service;
 use swarm_model::task::{Eviction, Slot, Task};
+use swarm_model::task_state::ObservedState;
+use swarm_model::units::Timestamp;
 use swarm_model::update::{UpdateKind, UpdateState};
 use swarm_model::view::View;
 
 use super::trace::{Course, Moment, Trace};
 use super::{Forecast, STEPS_MAX};
+use crate::schedule::Schedule;
 
 /// A node and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,7 @@ pub struct Place {
 pub enum StepKind {
     /// A task ends to make room for a more important one.
     Preempt,
-    /// A task ends and none follows.
+    /// A task ends and none follows. One of a job that ends well is no step: it counts for its run.
     Stop,
     /// A task starts.
     Start,
@@ -94,6 +97,26 @@ pub struct ServiceForecast {
     pub reason: String,
     /// Whether the update turns back by itself.
     pub turns_back: bool,
+    /// The run of a job that begins with the change.
+    pub run: Option<RunForecast>,
+    /// When a job with a schedule, which the change names, is due first.
+    pub next_run_at: Option<Timestamp>,
+}
+
+/// What becomes of a job's run, whose programs are taken to end well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RunForecast {
+    /// Its number.
+    pub number: u64,
+    /// How it stands at the end, in the word that lists show.
+    pub state: String,
+    /// Why; empty when there is nothing to say.
+    pub reason: String,
+    /// So many slots have to succeed.
+    pub completions: u32,
+    /// So many do.
+    pub succeeded: u32,
 }
 
 /// Tells the story of `trace`, which ended in `after`.
@@ -168,7 +191,7 @@ impl<'a> Teller<'a> {
             if let Some(by) = preempted {
                 let reason = format!("makes room for {by}");
                 told.push((ended, self.goes(&course.task, StepKind::Preempt, reason)));
-            } else if !followed {
+            } else if !followed && course.task.status.state != ObservedState::Complete {
                 told.push((ended, self.goes(&course.task, StepKind::Stop, String::new())));
             }
         }
@@ -271,7 +294,29 @@ impl<'a> Teller<'a> {
             reason: ends.map(|ends| ends.reason.clone()).unwrap_or_default(),
             turns_back: asked == Some(UpdateKind::Update)
                 && kind(ends) == Some(UpdateKind::Rollback),
+            run: self.run(id),
+            next_run_at: self.next_run_at(id),
         })
+    }
+
+    /// The run of job `id` that begins with the change.
+    fn run(&self, id: ServiceId) -> Option<RunForecast> {
+        let run = self.after.newest_run(id)?;
+        let begins = !self.trace.before.runs.contains_key(&(id, run.number));
+        begins.then(|| RunForecast {
+            number: run.number,
+            state: run.phase.word().to_owned(),
+            reason: run.phase.reason().to_owned(),
+            completions: run.completions,
+            succeeded: run.succeeded.count(),
+        })
+    }
+
+    /// When job `id`, which the change names, is due first by its schedule.
+    fn next_run_at(&self, id: ServiceId) -> Option<Timestamp> {
+        let service = self.after.services.get(&id).filter(|_| self.trace.subjects.contains(&id))?;
+        let (spec, state) = (service.spec.schedule.as_ref()?, service.schedule?);
+        Schedule::new(spec).ok()?.next(state.cursor.max(self.trace.began))
     }
 
     fn place(&self, node: Option<NodeId>) -> Option<Place> {
@@ -286,14 +331,16 @@ impl<'a> Teller<'a> {
         let service = services.iter().find_map(|services| services.get(&task.service));
         let service = service.map_or("?", |service| service.spec.name.as_str());
         match task.slot {
-            Slot::Replica(number) => format!("{service}.{number}"),
-            Slot::Node(node) => match self.place(Some(node)) {
-                Some(place) if !place.hostname.is_empty() => {
-                    format!("{service}.{}", place.hostname)
-                }
-                Some(_) | None => format!("{service}.{}", node.short()),
-            },
+            Slot::Replica(_) | Slot::Job { .. } => format!("{service}.{}", task.slot),
+            Slot::Node(node) => format!("{service}.{}", self.host(node)),
+            Slot::JobNode { run, node } => format!("{service}.run{run}.{}", self.host(node)),
         }
+    }
+
+    /// What people call `node`.
+    fn host(&self, node: NodeId) -> String {
+        let hostname = self.place(Some(node)).map(|place| place.hostname);
+        hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| node.short().to_string())
     }
 
     fn name_of(&self, id: TaskId) -> String {
@@ -304,12 +351,13 @@ impl<'a> Teller<'a> {
 }
 
 impl Forecast {
-    /// Whether everything that is wanted runs at the end, and no update ended before its time. Where
-    /// the end is not known nothing is well.
+    /// Whether everything that is wanted runs at the end, no update ended before its time, and the runs
+    /// that begin are complete. Where the end is not known nothing is well.
     pub fn is_well(&self) -> bool {
         let is_well = |service: &ServiceForecast| {
             let ends = ["", "completed", "rollback_completed"].contains(&service.update.as_str());
-            service.waiting == 0 && (ends || !service.named) && !service.turns_back
+            let done = service.run.as_ref().is_none_or(|run| run.state == "complete");
+            service.waiting == 0 && (ends || !service.named) && !service.turns_back && done
         };
         self.finished && self.services.iter().all(is_well)
     }

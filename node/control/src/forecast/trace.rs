@@ -62,7 +62,9 @@ impl Trace {
             | Op::UpdateService { id, .. }
             | Op::RemoveService { id }
             | Op::RollbackService { id, .. }
-            | Op::PauseUpdate { id, .. } => {
+            | Op::PauseUpdate { id, .. }
+            | Op::StartRun { id }
+            | Op::StopRun { id, .. } => {
                 self.subjects.insert(*id);
             }
             Op::InitCluster { .. }
@@ -81,6 +83,12 @@ impl Trace {
             | Op::Evict { .. }
             | Op::ApplyPlan { .. } => {}
         }
+    }
+
+    /// Whether `task` is of a job's run that was not there before the change.
+    pub(super) fn begins_run(&self, task: &Task) -> bool {
+        let run = task.slot.run();
+        run.is_some_and(|run| !self.before.runs.contains_key(&(task.service, run)))
     }
 
     /// Notes how task `id` is after something was done to it; `None` when it was forgotten.

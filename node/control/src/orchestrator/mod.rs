@@ -3,6 +3,7 @@
 //! Chooses no nodes: needs are handed to the scheduler once every service was heard.
 
 mod global;
+pub(crate) mod job;
 mod need;
 mod replicated;
 mod slot;
@@ -14,6 +15,7 @@ use swarm_model::service::{Service, ServiceMode};
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::DesiredState;
 use swarm_model::units::Timestamp;
+use swarm_model::view::View;
 
 use crate::draft::Draft;
 use crate::facts::{Facts, ended_by_itself};
@@ -45,6 +47,9 @@ pub(crate) fn plan_service<'a>(
     match service.spec.mode {
         ServiceMode::Replicated { replicas } => replicated::plan(&mut round, tasks, replicas),
         ServiceMode::Global {} => global::plan(&mut round, tasks),
+        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob {} => {
+            job::plan(&mut round, tasks);
+        }
     }
 }
 
@@ -76,8 +81,7 @@ impl<'a> Round<'a, '_> {
         for task in tasks {
             self.settle(task, plan.keep.is_some());
         }
-        let limit = self.facts.view.cluster.as_ref().map(|cluster| cluster.spec.task_history_limit);
-        let limit = limit.unwrap_or_else(default_history_limit);
+        let limit = history_limit(self.facts.view);
         reaper::trim_history(tasks, plan.keep.is_some(), limit, self.draft);
         let mut need = Need {
             service: plan.service,
@@ -128,8 +132,10 @@ impl<'a> Round<'a, '_> {
     }
 }
 
-fn default_history_limit() -> u32 {
-    swarm_model::cluster::ClusterSpec::default().task_history_limit
+/// How many ended tasks of a slot stay.
+fn history_limit(view: &View) -> u32 {
+    let limit = view.cluster.as_ref().map(|cluster| cluster.spec.task_history_limit);
+    limit.unwrap_or_else(|| swarm_model::cluster::ClusterSpec::default().task_history_limit)
 }
 
 /// The slots of `tasks`, which are ordered by slot.

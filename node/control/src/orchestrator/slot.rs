@@ -113,19 +113,8 @@ fn assess_as<'a>(
     slot: Slot,
     tasks: &[&'a Task],
 ) -> SlotPlan<'a> {
-    let mut plan = SlotPlan {
-        slot,
-        service,
-        turn: None,
-        keep: None,
-        old: None,
-        overdue: Vec::new(),
-        stop: Vec::new(),
-        held: false,
-        ending: tasks.iter().any(|task| is_stopping(facts, task)),
-        next: Next::Nothing,
-        seated: false,
-    };
+    let ending = tasks.iter().any(|task| is_stopping(facts, task));
+    let mut plan = SlotPlan { ending, ..SlotPlan::empty(service, slot) };
     let mut replaced = Vec::new();
     let mut held = Vec::new();
     for task in tasks.iter().copied().filter(|task| task.is_active()) {
@@ -165,8 +154,25 @@ fn assess_as<'a>(
 }
 
 impl<'a> SlotPlan<'a> {
+    /// Nothing is there and nothing is needed.
+    pub(super) fn empty(service: &'a Service, slot: Slot) -> Self {
+        Self {
+            slot,
+            service,
+            turn: None,
+            keep: None,
+            old: None,
+            overdue: Vec::new(),
+            stop: Vec::new(),
+            held: false,
+            ending: false,
+            next: Next::Nothing,
+            seated: false,
+        }
+    }
+
     /// Keeps the better one of `task` and the one kept so far: what runs, has a node, is newer.
-    fn offer(&mut self, task: &'a Task) {
+    pub(super) fn offer(&mut self, task: &'a Task) {
         let rank = |task: &Task| (runs(task), task.node.is_some(), recency(task));
         match self.keep {
             Some(kept) if rank(kept) >= rank(task) => self.stop.push(task),
@@ -283,7 +289,7 @@ fn lost_its_place(tasks: &[&Task], old: Option<Old<'_>>) -> bool {
 /// A task that goes on elsewhere in the place of `last`, with what it knows and what is left of
 /// its delay. That is no restart and counts as none. What was displaced and then found a place is as
 /// good as any other.
-fn heir(last: &Task) -> Seed {
+pub(super) fn heir(last: &Task) -> Seed {
     let waits = last.desired == DesiredState::Ready;
     let displaced = last.is_preempted() || last.restart.displaced && last.node.is_none();
     let record = RestartRecord { displaced, ..last.restart };

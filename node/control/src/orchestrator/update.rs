@@ -357,7 +357,8 @@ fn reason(service: &Service, seats: &[Seat<'_, '_>], failed: &[usize], all: usiz
     format!("{count} of {all} tasks failed{said}")
 }
 
-fn end(task: &Task) -> String {
+/// How `task` ended, in words.
+pub(super) fn end(task: &Task) -> String {
     let status = &task.status;
     let exit = status.exit.and_then(|exit| match (exit.code, exit.signal) {
         (Some(code), _) => Some(format!("exit code {code}")),

@@ -114,7 +114,7 @@ type Standing = (i64, u64, String);
 /// Why the tasks of `service` are where they are; `None` when there is no such service.
 pub fn explain(view: &View, service: ServiceId, now: Timestamp) -> Option<Explanation> {
     let former = BTreeMap::new();
-    let facts = Facts { view, now, led_since: Timestamp::default(), former: &former };
+    let facts = Facts { view, now, led_since: Timestamp::default(), still: false, former: &former };
     let service = view.services.get(&service)?;
     let mut nodes = NodeSet::new(view, &BTreeSet::new());
     let class = Class::new(facts, &mut nodes, service, usize::MAX);

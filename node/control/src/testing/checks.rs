@@ -28,6 +28,8 @@ impl Cluster {
                 | Change::Preempt { .. }
                 | Change::Yield { .. }
                 | Change::Update { .. }
+                | Change::EndRun { .. }
+                | Change::Fire { .. }
                 | Change::DeleteService { .. } => continue,
             };
             let Some(node) = node else { continue };
@@ -72,7 +74,8 @@ impl Cluster {
             // A new version runs beside the old one until it has proven itself.
             let versions =
                 tasks.iter().filter(|it| it.template_version != tasks[0].template_version);
-            let pair = tasks.len() == 2 && (starting == 1 || versions.count() == 1);
+            let is_job = tasks[0].slot.run().is_some();
+            let pair = tasks.len() == 2 && !is_job && (starting == 1 || versions.count() == 1);
             assert!(tasks.len() == 1 || pair, "{slot:?} has {tasks:#?}");
         }
         for (node, sum) in used {

@@ -131,6 +131,7 @@ fn service(raw: u128) -> impl Strategy<Value = Service> {
                 ended_at: None,
                 reason: String::new(),
             }),
+            schedule: None,
         }
     })
 }
@@ -171,7 +172,8 @@ proptest! {
                 | Change::Preempt { task, .. }
                 | Change::Yield { task, .. }
                 | Change::RemoveTask { task, .. } => (*task, None),
-                Change::DeleteService { .. } | Change::Update { .. } => continue,
+                Change::DeleteService { .. } | Change::Update { .. } | Change::EndRun { .. }
+                | Change::Fire { .. } => continue,
             };
             prop_assert!(touched.insert(task), "{change:?} comes second");
             prop_assert!(node.is_none_or(|node| view.nodes[&node].takes_tasks()), "{change:?}");

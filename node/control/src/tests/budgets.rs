@@ -41,7 +41,7 @@ fn set_program(cluster: &mut Cluster, service: ServiceId, name: &str) {
 fn served(view: &View, service: ServiceId) -> (usize, usize) {
     let former = std::collections::BTreeMap::new();
     let (now, led_since) = Default::default();
-    let facts = Facts { view, now, led_since, former: &former };
+    let facts = Facts { view, now, led_since, still: false, former: &former };
     let budget = budget::of(facts, &view.services[&service], &|_| false).expect("it has one");
     (budget.available, budget.least)
 }

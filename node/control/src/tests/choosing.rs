@@ -121,6 +121,7 @@ fn service(number: u64, chance: &mut Chance) -> Service {
         template: Arc::new(template),
         removing: false,
         update: None,
+        schedule: None,
     }
 }
 

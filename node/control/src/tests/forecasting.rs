@@ -11,6 +11,7 @@ use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::meta::{Revision, Term};
 use swarm_model::node::{Availability, NodeSpec, Reachability};
 use swarm_model::outcome::{Outcome, Rejection};
+use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use swarm_model::service::{Priority, ServiceMode, ServiceSpec};
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
@@ -22,7 +23,7 @@ use swarm_state::machine::Machine;
 use super::property::{Shape, policy, shape};
 use crate::Scope;
 use crate::forecast::{Forecast, Step, StepKind, World, forecast};
-use crate::testing::{Cluster, OFFERED_MEMORY, spec, template, times};
+use crate::testing::{Cluster, OFFERED_MEMORY, job, spec, template, times};
 
 /// A copy of a cluster's state, as a node makes one.
 struct Copy(Machine);
@@ -206,6 +207,62 @@ fn what_is_scaled_down_or_removed_stops_and_the_rest_stays() {
     assert!(fewer.steps.iter().all(|step| step.kind == StepKind::Stop));
     let none = told(&cluster, Op::RemoveService { id: web });
     assert_eq!((none.services[0].unchanged, none.steps.len()), (0, 4));
+}
+
+#[test]
+fn a_job_is_told_with_its_run_and_those_that_go_on_go_on() {
+    let mut cluster = Cluster::new(2);
+    let mut endless = job("endless", 9, 2, "ok");
+    endless.job.deadline_ms = Some(60_000);
+    let endless = cluster.create(endless);
+    cluster.settle_now();
+    let new = told(&cluster, create(&cluster, job("batch", 5, 2, "once")));
+    let expect: Vec<_> = (1..=5).map(|index| format!("batch.run1.{index}")).collect();
+    let expect: Vec<_> = expect.iter().map(|name| (StepKind::Start, name.as_str())).collect();
+    assert_eq!(kinds(&new), expect);
+    let run = |told: &Forecast| {
+        let run = told.services[0].run.as_ref().expect("one begins");
+        (run.number, run.state.clone(), run.succeeded, run.completions)
+    };
+    assert_eq!(run(&new), (1, "complete".to_owned(), 5, 5));
+    assert!(new.is_well() && new.services.len() == 1, "{new:#?}");
+    let forced = change(&cluster, endless, |spec| spec.task_template.force_update = 1);
+    let forced = told(&cluster, forced);
+    let steps = BTreeMap::from([(StepKind::Stop, 2), (StepKind::Start, 9)]);
+    assert_eq!(forced.services[0].steps, steps);
+    assert_eq!(run(&forced), (2, "complete".to_owned(), 9, 9));
+}
+
+#[test]
+fn a_job_that_finds_no_place_is_told_to_be_left_over() {
+    let cluster = Cluster::new(1);
+    let mut heavy = job("batch", 1, 0, "once");
+    heavy.task_template.resources.reservations.memory.0 = OFFERED_MEMORY.0 + 1;
+    let told = told(&cluster, create(&cluster, heavy));
+    assert_eq!(kinds(&told), [(StepKind::Wait, "batch.run1.1")]);
+    let run = told.services[0].run.as_ref().expect("one begins");
+    assert_eq!((run.state.as_str(), run.succeeded), ("active", 0));
+    assert!(!told.is_well());
+}
+
+#[test]
+fn a_scheduled_job_is_told_when_it_is_due_and_no_schedule_runs_meanwhile() {
+    let mut cluster = Cluster::new(1);
+    let mut nightly = job("nightly", 1, 0, "once");
+    nightly.schedule = Some(ScheduleSpec {
+        cron: "* * * * *".parse().expect("is a schedule"),
+        time_zone: "UTC".to_owned(),
+        overlap: Overlap::Skip,
+        catch_up: CatchUp::Last,
+    });
+    let new = told(&cluster, create(&cluster, nightly.clone()));
+    let service = &new.services[0];
+    assert_eq!((new.steps.len(), &service.run, new.is_well()), (0, &None, true));
+    assert_eq!(service.next_run_at, Some(Timestamp::from_millis(1_020_000)));
+    cluster.create(nightly);
+    cluster.settle_now();
+    let web = told(&cluster, create(&cluster, spec("web", Some(1), template("ok"))));
+    assert_eq!(kinds(&web), [(StepKind::Start, "web.1")]);
 }
 
 #[test]

@@ -9,16 +9,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use swarm_model::command::Op;
 use swarm_model::id::{NodeId, ServiceId};
+use swarm_model::job::RunPhase;
 use swarm_model::node::{Availability, Reachability};
 use swarm_model::plan::Change;
 use swarm_model::restart::{Reschedule, RestartCondition};
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceMode;
-use swarm_model::task::{Slot, TaskTemplate};
+use swarm_model::task::{Slot, Task, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
 
-use crate::testing::{Cluster, spec, template, times};
+use crate::testing::{Cluster, job, spec, template, times};
 use crate::{Scope, reconcile};
 
 /// A shape of service.
@@ -93,6 +94,9 @@ impl Shape {
 #[derive(Debug, Clone)]
 enum Step {
     Create(Option<u32>, Shape),
+    Job(Option<(u32, u32)>, Shape, Option<u64>),
+    StartRun(usize),
+    StopRun(usize),
     Update(usize, Shape, UpdatePolicy),
     Rollback(usize),
     Pause(usize, bool),
@@ -150,6 +154,10 @@ fn step() -> impl Strategy<Value = Step> {
     let replicas = prop_oneof![4 => (0u32..9).prop_map(Some), 1 => Just(None)];
     prop_oneof![
         3 => (replicas, shape()).prop_map(|(replicas, shape)| Step::Create(replicas, shape)),
+        2 => (prop::option::weighted(0.8, (1u32..9, 0u32..4)), shape(), prop::option::of(1u64..90_000))
+            .prop_map(|(size, shape, deadline)| Step::Job(size, shape, deadline)),
+        1 => at.clone().prop_map(Step::StartRun),
+        1 => at.clone().prop_map(Step::StopRun),
         2 => (at.clone(), shape(), policy())
             .prop_map(|(at, shape, policy)| Step::Update(at, shape, policy)),
         1 => at.clone().prop_map(Step::Rollback),
@@ -192,7 +200,12 @@ impl World {
                 let name = format!("s{}", self.created);
                 self.cluster.create(spec(&name, replicas, shape.template()));
             }
-            Step::Update(at, ..) | Step::Rollback(at) | Step::Pause(at, _) => {
+            Step::Job(size, shape, deadline_ms) => self.create_job(size, shape, deadline_ms),
+            Step::Update(at, ..)
+            | Step::Rollback(at)
+            | Step::Pause(at, _)
+            | Step::StartRun(at)
+            | Step::StopRun(at) => {
                 if let Some(id) = self.service(at) {
                     self.change(id, step);
                 }
@@ -252,14 +265,32 @@ impl World {
         }
     }
 
+    fn create_job(&mut self, size: Option<(u32, u32)>, shape: Shape, deadline_ms: Option<u64>) {
+        self.created += 1;
+        let mut spec = job(&format!("j{}", self.created), 1, 0, shape.program);
+        spec.mode = match size {
+            Some((completions, max_concurrent)) => {
+                ServiceMode::ReplicatedJob { completions, max_concurrent }
+            }
+            None => ServiceMode::GlobalJob {},
+        };
+        spec.task_template = shape.template();
+        spec.job.deadline_ms = deadline_ms;
+        self.cluster.create(spec);
+    }
+
     /// What concerns the update of a service.
     fn change(&mut self, id: ServiceId, step: &Step) {
         // There may be none to pause, and nothing to go back to.
         match *step {
             Step::Update(_, shape, policy) => self.cluster.update(id, |spec| {
                 spec.task_template = shape.template();
-                spec.update = policy;
+                if !spec.mode.is_job() {
+                    spec.update = policy;
+                }
             }),
+            Step::StartRun(_) => drop(self.cluster.apply(Op::StartRun { id })),
+            Step::StopRun(_) => drop(self.cluster.apply(Op::StopRun { id, run: None })),
             Step::Rollback(_) => {
                 drop(self.cluster.apply(Op::RollbackService { id, version: None, to: None }));
             }
@@ -298,9 +329,10 @@ impl World {
             | Change::Preempt { task, .. }
             | Change::Orphan { task, .. }
             | Change::RemoveTask { task, .. } => view.tasks.get(task).map(|task| task.service),
-            Change::Update { service, .. } | Change::DeleteService { service, .. } => {
-                Some(*service)
-            }
+            Change::Update { service, .. }
+            | Change::EndRun { service, .. }
+            | Change::Fire { service, .. }
+            | Change::DeleteService { service, .. } => Some(*service),
         };
         let follows = |change: &Change| match change {
             // It has another template since.
@@ -340,6 +372,11 @@ impl World {
                 let RuntimeSpec::Process(process) = &mut spec.task_template.runtime;
                 process.command = vec!["ok".to_owned()];
                 spec.task_template.force_update += 1;
+                if spec.mode.is_job() {
+                    process.command = vec!["once".to_owned()];
+                    spec.job.deadline_ms = None;
+                    return;
+                }
                 // Else what fits nowhere in time would bring back what was before.
                 spec.update.failure_action = Some(FailureAction::Continue);
             });
@@ -352,6 +389,10 @@ impl World {
         let view = self.cluster.view();
         for (id, service) in &view.services {
             assert!(!service.removing, "{} is still there", service.spec.name);
+            if service.spec.mode.is_job() {
+                self.check_done(*id);
+                continue;
+            }
             let active = self.cluster.active(*id);
             for task in &active {
                 let waits = task.node.is_none() && !task.status.error.is_empty();
@@ -365,6 +406,7 @@ impl World {
                     let rules = &service.template.placement.constraints;
                     view.nodes.values().filter(|n| rules.iter().all(|r| r.allows(n))).count()
                 }
+                ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob {} => continue,
             };
             assert_eq!(slots.len(), wanted, "{service:#?} {active:#?}");
             let old = active.iter().any(|t| t.template_version != service.template_version);
@@ -374,6 +416,23 @@ impl World {
         for task in view.tasks.values() {
             assert!(view.services.contains_key(&task.service), "{task:#?}");
             assert!(task.is_active() || task.status.state.is_terminal(), "{task:#?}");
+        }
+    }
+}
+
+impl World {
+    /// A job at rest: its newest run is complete, or waits for places and says why.
+    fn check_done(&self, id: ServiceId) {
+        let run = self.cluster.run(id);
+        let active = self.cluster.active(id);
+        let waits = |task: &&Task| task.node.is_none() && !task.status.error.is_empty();
+        match &run.phase {
+            RunPhase::Complete => {
+                assert_eq!((run.succeeded.count(), active.len()), (run.completions, 0), "{run:?}");
+            }
+            RunPhase::Active => assert!(active.iter().any(waits), "{run:?} {active:#?}"),
+            RunPhase::Failed { reason } => assert!(reason.contains("no node fitted"), "{run:?}"),
+            RunPhase::Replaced | RunPhase::Stopped | RunPhase::Skipped { .. } => panic!("{run:?}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use swarm_model::task_state::ObservedState;
 
 use super::property::{Shape, shape};
 use crate::rebalance::{Move, rebalance};
-use crate::testing::{Chance, Cluster, OFFERED_MEMORY, spec, template, times};
+use crate::testing::{Chance, Cluster, OFFERED_MEMORY, job, spec, template, times};
 
 fn moves(cluster: &Cluster, most: usize) -> Vec<Move> {
     rebalance(cluster.view(), most, cluster.now)
@@ -53,6 +53,17 @@ fn a_new_node_gets_its_share_and_then_nothing_more_moves() {
     assert_eq!(moves(&cluster, 10), [], "it is on its way");
     cluster.settle();
     assert_eq!(spread(&cluster, web), [2, 2, 2]);
+    assert_eq!(moves(&cluster, 10), []);
+}
+
+#[test]
+fn tasks_of_jobs_stay_where_they_are() {
+    let mut cluster = Cluster::new(1);
+    let batch = cluster.create(job("batch", 6, 0, "ok"));
+    cluster.settle_now();
+    cluster.add_node();
+    cluster.settle_now();
+    assert_eq!(spread(&cluster, batch), [6, 0]);
     assert_eq!(moves(&cluster, 10), []);
 }
 

@@ -90,6 +90,18 @@ async fn a_task_that_never_gets_well_fails_and_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_program_that_ends_well_before_it_was_found_well_has_succeeded() {
+    let machine = Machine::new();
+    let half_a_second = Duration::from_millis(500);
+    machine.runtime.program("job", Behaviour::Exits { after: half_a_second, code: 0 });
+    machine.runtime.condition("job", Condition::Ill);
+    let mut daemon = machine.boot().await;
+    daemon.assign(vec![watched("job")]).await;
+    let end = daemon.until(1, Some(ObservedState::Complete)).await.expect("a status");
+    assert_eq!((end.error.as_str(), end.health), ("", None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_in_the_start_period_do_not_count() {
     let machine = Machine::new();
     machine.runtime.condition("web", Condition::WellAfter(Duration::from_secs(50)));

@@ -8,6 +8,7 @@ use crate::cluster::{ClusterSpec, LimitedToken};
 use crate::command::{Actor, Command, NewNode, Op, Relocation, StatusReport};
 use crate::config::ConfigSpec;
 use crate::id::{ClusterId, ConfigId, Incarnation, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use crate::job::{JobPolicy, RunPhase};
 use crate::meta::{Revision, Term, Version};
 use crate::node::{Availability, NodeDescription, NodeSpec, Reachability, Role};
 use crate::placement::Placement;
@@ -16,6 +17,7 @@ use crate::probe::{Check, Health, HealthState, Probe};
 use crate::resources::{Limits, ResourceRequirements, Resources};
 use crate::restart::{Reschedule, RestartCondition, RestartPolicy, RestartRecord};
 use crate::runtime::{ConfigReference, Namespace, ProcessSpec, RuntimeSpec, Signal};
+use crate::schedule::{CatchUp, Overlap, ScheduleSpec};
 use crate::service::{Priority, ServiceMode, ServiceSpec};
 use crate::share::Share;
 use crate::task::{ExitStatus, Slot, TaskStatus, TaskTemplate};
@@ -26,6 +28,7 @@ use crate::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
 const NODE: NodeId = NodeId::from_raw(1);
 const SERVICE: ServiceId = ServiceId::from_raw(2);
 const TASK: TaskId = TaskId::from_raw(3);
+const JOB: ServiceId = ServiceId::from_raw(14);
 const CONFIG: ConfigId = ConfigId::from_raw(4);
 
 fn labels() -> BTreeMap<String, String> {
@@ -129,6 +132,31 @@ pub fn service(mode: ServiceMode) -> ServiceSpec {
         update,
         rollback,
         min_available: Some(Share::Percent(50)),
+        job: JobPolicy::default(),
+        schedule: None,
+    }
+}
+
+/// A job.
+pub fn job() -> ServiceSpec {
+    let mode = ServiceMode::ReplicatedJob { completions: 3, max_concurrent: 2 };
+    let name = "batch".parse().expect("is a name");
+    let job = JobPolicy { deadline_ms: Some(60_000), keep_runs: 5 };
+    let update = UpdatePolicy::default();
+    let schedule = ScheduleSpec {
+        cron: "*/5 9-17 1,15 * mon-fri".parse().expect("is a schedule"),
+        time_zone: "Europe/Berlin".to_owned(),
+        overlap: Overlap::Replace,
+        catch_up: CatchUp::All,
+    };
+    ServiceSpec {
+        name,
+        job,
+        update,
+        rollback: update,
+        min_available: None,
+        schedule: Some(schedule),
+        ..service(mode)
     }
 }
 
@@ -186,6 +214,22 @@ fn new_node(id: NodeId, role: Role) -> NewNode {
     NewNode { id, spec, description: description(), addr, token: None }
 }
 
+/// A task of a job.
+fn new_task(id: u128, slot: Slot) -> NewTask {
+    NewTask {
+        id: TaskId::from_raw(id),
+        service: JOB,
+        template_version: Version(23),
+        slot,
+        node: Some(NODE),
+        pending: String::new(),
+        desired: DesiredState::Running,
+        not_before: None,
+        restart: RestartRecord::default(),
+        voluntary: false,
+    }
+}
+
 fn changes() -> Vec<Change> {
     let (task, version) = (TASK, Version(9));
     let new = |id, slot, node| NewTask {
@@ -233,6 +277,7 @@ fn changes() -> Vec<Change> {
             version,
             step: UpdateStep::Complete { reason: String::new() },
         },
+        Change::EndRun { service: SERVICE, run: 1, phase: RunPhase::Failed { reason: "x".into() } },
     ]
 }
 
@@ -253,7 +298,7 @@ pub fn ops() -> Vec<Op> {
     let second = NodeId::from_raw(6);
     let spec = |role| NodeSpec { role, availability: Availability::Drain, labels: labels() };
     let version = None;
-    vec![
+    let mut ops = vec![
         Op::InitCluster {
             id: ClusterId::from_raw(5),
             spec: ClusterSpec::default(),
@@ -304,9 +349,32 @@ pub fn ops() -> Vec<Op> {
         Op::RemoveConfig { id: CONFIG },
         Op::RollbackService { id: SERVICE, version: Some(Version(9)), to: Some(Version(7)) },
         Op::PauseUpdate { id: SERVICE, paused: true },
-        Op::Evict {
-            moves: vec![Relocation { task: TASK, version: Version(9), to: NodeId::from_raw(6) }],
+        Op::Evict { moves: vec![Relocation { task: TASK, version: Version(9), to: second }] },
+    ];
+    ops.extend(job_ops());
+    ops
+}
+
+/// What there is about jobs.
+fn job_ops() -> [Op; 4] {
+    [
+        Op::CreateService { id: JOB, spec: Box::new(job()) },
+        Op::ApplyPlan {
+            term: Term(1),
+            base: Revision(23),
+            changes: vec![
+                Change::Fire {
+                    service: JOB,
+                    cursor_was: Timestamp::from_millis(1_769_860_800_123),
+                    cursor: Timestamp::from_millis(1_769_860_900_000),
+                    due: vec![Timestamp::from_millis(1_769_860_900_000)],
+                },
+                Change::CreateTask(Box::new(new_task(15, Slot::Job { run: 1, index: 2 }))),
+                Change::CreateTask(Box::new(new_task(16, Slot::JobNode { run: 1, node: NODE }))),
+            ],
         },
+        Op::StopRun { id: JOB, run: Some(1) },
+        Op::StartRun { id: JOB },
     ]
 }
 

@@ -43,7 +43,7 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 22] = [
+const GREW: [(&str, &str, Absent); 26] = [
     ("Command", "if_revision", Absent::Nothing),
     ("Forward", "if_revision", Absent::Nothing),
     ("NewTask", "voluntary", Absent::Nothing),
@@ -53,12 +53,16 @@ const GREW: [(&str, &str, Absent); 22] = [
     ("RestartRecord", "Displaced", Absent::Nothing),
     ("RestartRecord", "FailedUpdate", Absent::Nothing),
     ("Service", "Update", Absent::Nothing),
+    ("Service", "Schedule", Absent::Nothing),
     ("ServiceSpec", "Priority", Absent::Number(50)),
     ("ServiceSpec", "UpdateConfig", POLICY),
     ("ServiceSpec", "RollbackConfig", POLICY),
     ("ServiceSpec", "MinAvailable", Absent::Nothing),
+    ("ServiceSpec", "Job", Absent::Struct(&[Absent::Nothing, Absent::Number(10)])),
+    ("ServiceSpec", "Schedule", Absent::Nothing),
     ("Stored", "histories", Absent::Nothing),
     ("Stored", "intent", Absent::Number(0)),
+    ("Stored", "runs", Absent::Nothing),
     ("StoredTask", "eviction", Absent::Nothing),
     ("StoredTask", "update", Absent::Nothing),
     ("StoredTask", "ran_at", Absent::Nothing),
@@ -69,17 +73,28 @@ const GREW: [(&str, &str, Absent); 22] = [
 ];
 
 /// The variants of enums that the former format did not have.
-const JOINED: [(&str, &str); 10] = [
+const JOINED: [(&str, &str); 21] = [
     ("Change", "Preempt"),
     ("Change", "Yield"),
     ("Change", "Update"),
+    ("Change", "EndRun"),
+    ("Change", "Fire"),
     ("Eviction", "Rebalanced"),
-    ("Op", "Evict"),
     ("Op", "RollbackService"),
     ("Op", "PauseUpdate"),
+    ("Op", "Evict"),
+    ("Op", "StartRun"),
+    ("Op", "StopRun"),
     ("Rejection", "NoSuchVersion"),
     ("Rejection", "NoUpdate"),
     ("Rejection", "RevisionConflict"),
+    ("Rejection", "NotAJob"),
+    ("Rejection", "RunActive"),
+    ("Rejection", "NoRun"),
+    ("ServiceMode", "ReplicatedJob"),
+    ("ServiceMode", "GlobalJob"),
+    ("Slot", "Job"),
+    ("Slot", "JobNode"),
 ];
 
 /// How values are written down.

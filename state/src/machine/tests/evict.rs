@@ -55,3 +55,21 @@ fn too_many_moves_at_once_are_refused() {
     assert!(matches!(refused, Err(Rejection::Invalid { .. })), "{refused:?}");
     assert_eq!(log.task(50).eviction, None);
 }
+
+#[test]
+fn tasks_of_jobs_stay_where_they_are() {
+    let mut log = world();
+    let id = ServiceId::from_raw(8);
+    let mut batch = spec("batch", 1);
+    batch.mode = ServiceMode::ReplicatedJob { completions: 1, max_concurrent: 0 };
+    log.apply(Op::CreateService { id, spec: batch }).expect("new");
+    let version = log.machine.view().services[&id].template_version;
+    let Decision::CreateTask(new) = new_task(51, 8, version, Some(1)) else {
+        unreachable!("that is what it makes")
+    };
+    let slot = Slot::Job { run: 1, index: 1 };
+    assert_eq!(log.plan(Decision::CreateTask(Box::new(NewTask { slot, ..*new }))), APPLIED);
+    log.apply(report(1, 51, ObservedState::Running)).expect("reported");
+    let version = log.task(51).meta.version;
+    assert_eq!(evict(&mut log, 51, version.0, 2), REFUSED);
+}

@@ -1,5 +1,8 @@
 //! `if_revision`: what counts as a change since then, and that everybody finds the same.
 
+use std::time::Duration;
+
+use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use swarm_model::update::UpdateStep;
 
 use super::*;
@@ -106,6 +109,50 @@ fn each_change_of_specs_nodes_and_configs_counts() {
             assert_eq!(refused, conflict(seen + 1, seen), "the same once more is none: {op:?}");
         }
     }
+}
+
+/// A cluster with a scheduled job, and the decision on its next due time.
+fn scheduled(log: &mut Log, id: ServiceId) -> Decision {
+    let mut batch = spec("batch", 1);
+    batch.mode = ServiceMode::ReplicatedJob { completions: 1, max_concurrent: 0 };
+    batch.schedule = Some(ScheduleSpec {
+        cron: "@daily".parse().expect("is a schedule"),
+        time_zone: "UTC".to_owned(),
+        overlap: Overlap::default(),
+        catch_up: CatchUp::default(),
+    });
+    log.apply(Op::CreateService { id, spec: batch }).expect("is valid");
+    let cursor_was = log.machine.view().services[&id].schedule.expect("it has one").cursor;
+    let cursor = cursor_was.after(Duration::from_secs(60));
+    Decision::Fire { service: id, cursor_was, cursor, due: vec![cursor] }
+}
+
+#[test]
+fn runs_that_people_start_and_stop_count_and_those_of_schedules_do_not() {
+    let (mut log, id) = (world(), ServiceId::from_raw(8));
+    let fire = scheduled(&mut log, id);
+    let seen = log.next;
+    guarded(&mut log, seen, scaled(2)).expect("nothing changed since");
+    assert_eq!(log.plan(fire), APPLIED);
+    guarded(&mut log, seen + 1, scaled(3)).expect("a schedule does what it was told to");
+    for op in [Op::StopRun { id, run: None }, Op::StartRun { id }] {
+        let seen = log.next;
+        log.apply(op.clone()).unwrap_or_else(|refused| panic!("{op:?}: {refused}"));
+        assert_eq!(guarded(&mut log, seen, scaled(9)), conflict(seen + 1, seen), "{op:?}");
+    }
+}
+
+#[test]
+fn what_a_schedule_does_meets_neither_the_first_guard_nor_a_version() {
+    let (mut log, id) = (world(), ServiceId::from_raw(8));
+    let fire = scheduled(&mut log, id);
+    let seen = log.next;
+    let version = log.machine.view().services[&id].meta.version;
+    assert_eq!(log.plan(fire), APPLIED);
+    guarded(&mut log, seen, scaled(3)).expect("nobody changed anything since");
+    let spec = Box::new((*log.machine.view().services[&id].spec).clone());
+    let update = Op::UpdateService { id, version: Some(version), spec, steered: true };
+    log.apply(update).expect("it is what it was");
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! Scheduled jobs under leaders that come, go and err: each due time once, under its rule for overlaps.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use swarm_model::command::Op;
+use swarm_model::id::ServiceId;
+use swarm_model::job::{Run, RunPhase};
+use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
+use swarm_model::service::ServiceSpec;
+use swarm_model::units::Timestamp;
+use swarm_model::view::View;
+
+use crate::schedule::Schedule;
+use crate::testing::{Cluster, job, times};
+use crate::{Scope, reconcile};
+
+fn scheduled(program: &str, cron: &str, overlap: Overlap, catch_up: CatchUp) -> ServiceSpec {
+    let mut spec = job("nightly", 1, 0, program);
+    let time_zone = "Europe/Berlin".to_owned();
+    let cron = cron.parse().expect(cron);
+    spec.job.keep_runs = 100;
+    spec.schedule = Some(ScheduleSpec { cron, time_zone, overlap, catch_up });
+    spec
+}
+
+fn pass(cluster: &mut Cluster, span: Duration) {
+    cluster.now = cluster.now.after(span);
+}
+
+fn phases(cluster: &Cluster, id: ServiceId) -> Vec<&'static str> {
+    cluster.view().runs_of(id).map(|run| run.phase.word()).collect()
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Rounds at the times at which they were asked for, until `until`.
+fn live(cluster: &mut Cluster, until: Timestamp) {
+    loop {
+        cluster.settle_now();
+        match cluster.wake_at.filter(|at| *at <= until) {
+            Some(at) => cluster.now = at.max(cluster.now),
+            None => break,
+        }
+    }
+    cluster.now = until;
+}
+
+#[test]
+fn a_scheduled_job_runs_at_its_times_without_any_event() {
+    let mut cluster = Cluster::new(2);
+    let id = cluster.create(scheduled("once", "*/5 * * * *", Overlap::Skip, CatchUp::Last));
+    cluster.settle_now();
+    assert_eq!(cluster.view().runs_of(id).count(), 0, "not when it is declared");
+    let until = cluster.now.after(Duration::from_secs(3600));
+    live(&mut cluster, until);
+    assert_eq!(phases(&cluster, id), ["complete"; 12]);
+    let dues = cluster.view().runs_of(id).map(|run| run.due.expect("it has one").as_millis());
+    assert!(dues.into_iter().all(|due| due % 300_000 == 0));
+}
+
+#[test]
+fn runs_that_meet_are_left_out_allowed_or_replaced() {
+    for (overlap, expect) in [
+        (Overlap::Skip, ["active", "skipped", "skipped"]),
+        (Overlap::Allow, ["active", "active", "active"]),
+        (Overlap::Replace, ["replaced", "replaced", "active"]),
+    ] {
+        let mut cluster = Cluster::new(2);
+        let id = cluster.create(scheduled("ok", "* * * * *", overlap, CatchUp::Last));
+        let until = cluster.now.after(MINUTE * 3);
+        live(&mut cluster, until);
+        assert_eq!(phases(&cluster, id), expect);
+        let runs = if overlap == Overlap::Allow { 3 } else { 1 };
+        assert_eq!(cluster.running(id).len(), runs);
+        let asked = cluster.apply(Op::StartRun { id });
+        assert_eq!(asked.is_ok(), overlap != Overlap::Skip, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_day_without_a_leader_is_made_up_for_as_asked() {
+    for (catch_up, runs) in [(CatchUp::Last, 1), (CatchUp::None, 0), (CatchUp::All, 24)] {
+        let mut cluster = Cluster::new(2);
+        // A moment after midnight, so that no hour is due right at the end.
+        cluster.now = Timestamp::from_millis(1_767_222_000_000 + 120_000);
+        let id = cluster.create(scheduled("once", "0 * * * *", Overlap::Skip, catch_up));
+        cluster.settle_now();
+        let next = cluster.now.after(MINUTE * 60 * 24);
+        cluster.lead_anew(next);
+        cluster.settle_now();
+        assert_eq!(phases(&cluster, id), vec!["complete"; runs], "{catch_up}");
+    }
+}
+
+#[test]
+fn a_changed_schedule_makes_up_for_nothing_and_a_new_version_waits_for_it() {
+    let mut cluster = Cluster::new(1);
+    let id = cluster.create(scheduled("once", "0 0 1 1 *", Overlap::Skip, CatchUp::All));
+    cluster.settle_now();
+    pass(&mut cluster, MINUTE * 30);
+    cluster.update(id, |spec| {
+        spec.task_template.force_update += 1;
+        let schedule = spec.schedule.as_mut().expect("it has one");
+        schedule.cron = "* * * * *".parse().expect("is one");
+    });
+    cluster.settle_now();
+    assert_eq!(cluster.view().runs_of(id).count(), 0);
+    let until = cluster.now.after(MINUTE);
+    live(&mut cluster, until);
+    assert_eq!(phases(&cluster, id), ["complete"]);
+    cluster.update(id, |spec| spec.schedule = None);
+    cluster.settle();
+    assert_eq!(phases(&cluster, id).len(), 1, "it does not run at once for that");
+}
+
+/// What goes wrong in one round.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    None,
+    /// The leader dies with its plan.
+    Lost,
+    /// Its plan is proposed twice.
+    Twice,
+    /// It decides on an old view.
+    Behind(usize),
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        3 => Just(Fault::None),
+        1 => Just(Fault::Lost),
+        2 => Just(Fault::Twice),
+        2 => (1usize..5).prop_map(Fault::Behind),
+    ]
+}
+
+proptest! {
+    #![proptest_config(times(2))]
+
+    #[test]
+    fn each_due_time_is_decided_on_exactly_once_whatever_leaders_do(
+        overlap in select(vec![Overlap::Skip, Overlap::Allow, Overlap::Replace]),
+        program in select(vec!["once", "ok", "stubborn"]),
+        steps in vec((fault(), 1u64..40), 1..60),
+    ) {
+        let mut cluster = Cluster::new(2);
+        let id = cluster.create(scheduled(program, "* * * * *", overlap, CatchUp::All));
+        let created = cluster.now;
+        let mut past: Vec<View> = Vec::new();
+        for (fault, seconds) in steps {
+            pass(&mut cluster, Duration::from_secs(seconds));
+            past.push(cluster.view().clone());
+            let view = match fault {
+                Fault::Behind(rounds) => past[past.len().saturating_sub(rounds + 1)].clone(),
+                Fault::None | Fault::Lost | Fault::Twice => cluster.view().clone(),
+            };
+            let plan = reconcile(&view, &Scope::everything(), cluster.now, &mut cluster.ids);
+            let times = match fault {
+                Fault::Lost => 0,
+                Fault::Twice => 2,
+                Fault::None | Fault::Behind(_) => 1,
+            };
+            (0..times).for_each(|_| cluster.hand_in(&plan, view.revision));
+            cluster.agents();
+        }
+        let now = cluster.now;
+        cluster.lead_anew(now);
+        cluster.settle_now();
+        let view = cluster.view();
+        let spec = view.services[&id].spec.schedule.clone().expect("it has one");
+        let schedule = Schedule::new(&spec).expect("is a zone");
+        let (mut expect, mut at) = (Vec::new(), created);
+        while let Some(due) = schedule.next(at).filter(|due| *due <= cluster.now) {
+            expect.push(due);
+            at = due;
+        }
+        let runs: Vec<&Run> = view.runs_of(id).map(AsRef::as_ref).collect();
+        let found: Vec<Timestamp> = runs.iter().filter_map(|run| run.due).collect();
+        let once: BTreeSet<_> = found.iter().collect();
+        prop_assert_eq!(once.len(), found.len(), "none twice");
+        prop_assert!(found.is_sorted());
+        // What was missed waits its turn while a run goes on.
+        let waits = overlap == Overlap::Skip && runs.iter().any(|run| run.is_active());
+        let decided = if waits { &expect[..found.len()] } else { &expect[..] };
+        prop_assert_eq!(&found[..], decided);
+        let active = runs.iter().filter(|run| run.is_active()).count();
+        prop_assert!(active <= 1 || overlap == Overlap::Allow);
+        let replaced = runs.iter().any(|run| run.phase == RunPhase::Replaced);
+        prop_assert!(!replaced || overlap == Overlap::Replace);
+    }
+}
