@@ -70,6 +70,11 @@ impl Draft {
         }
     }
 
+    /// Counts `task` as ended by this plan, which will stop it.
+    pub(crate) fn expect_end(&mut self, task: &Task) {
+        self.ending.insert(task.id);
+    }
+
     /// Ends `task`: what never had a node leaves no history.
     pub(crate) fn stop(&mut self, task: &Task) {
         match task.node {

@@ -155,6 +155,10 @@ pub(super) fn steer<'a>(
     missing: Missing,
 ) -> Steering {
     let service = round.service;
+    // What is stopped anyway counts before anybody asks what else may be.
+    for stopped in seats.iter().flat_map(|seat| &seat.plan.stop) {
+        round.draft.expect_end(stopped);
+    }
     let plans = seats.iter_mut().map(|seat| &mut *seat.plan);
     let Some(update) = &service.update else {
         allow(plans, PARALLELISM);
@@ -261,6 +265,7 @@ fn seat<'a>(
         }
         free -= 1;
         if let Some(turn) = plan.turn.take() {
+            turn.stop.iter().for_each(|stopped| round.draft.expect_end(stopped));
             *plan = *turn;
         }
         match stops {

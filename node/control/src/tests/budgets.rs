@@ -201,6 +201,28 @@ fn what_happens_by_itself_and_what_a_person_asks_for_is_not_held_back() {
     assert_eq!(cluster.running(web).len(), 1, "it is replaced at once");
 }
 
+#[test]
+fn what_a_drain_stops_counts_before_an_update_asks_for_more() {
+    let mut cluster = Cluster::new(4);
+    let web = service(&mut cluster, Some(4), "3");
+    cluster.update(web, |spec| {
+        (spec.update.parallelism, spec.update.order) = (2, Some(Order::StopFirst));
+        (spec.update.monitor_ms, spec.update.delay_ms) = (0, 0);
+    });
+    set_program(&mut cluster, web, "new");
+    cluster.round();
+    cluster.agents();
+    cluster.round();
+    cluster.reach(cluster.nodes[0], Reachability::Down);
+    cluster.round();
+    cluster.drain(cluster.nodes[2]);
+    cluster.round();
+    cluster.agents();
+    // A slot is served twice now: by what is drained, and by what came for it.
+    cluster.round();
+    assert_eq!(served(cluster.view(), web), (3, 3));
+}
+
 /// What is done to the cluster.
 #[derive(Debug, Clone, Copy)]
 enum Step {
