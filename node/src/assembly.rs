@@ -32,6 +32,7 @@ use crate::keys::KeyRing;
 use crate::logs::LogStore;
 use crate::members::ReplicaMembers;
 use crate::node::Node;
+use crate::offers::Devices;
 use crate::quarantine::Quarantine;
 use crate::router::Router;
 use crate::runtime::Registry;
@@ -178,7 +179,7 @@ pub async fn assemble(mut parts: Parts) -> Result<Node, AssemblyError> {
     if let Some(bootstrap) = parts.config.bootstrap.filter(|_| founds) {
         found_cluster(&core, &bootstrap).await?;
     }
-    start_agent(&core, agent_tasks).await?;
+    start_agent(&core, agent_tasks, parts.config.offers.devices).await?;
     Ok(Node::new(core))
 }
 
@@ -269,12 +270,17 @@ fn low_bits(drawn: u128) -> u64 {
     u64::try_from(drawn & u128::from(u64::MAX)).unwrap_or_default()
 }
 
-async fn start_agent(core: &Arc<Core>, table: AgentTable) -> Result<(), AssemblyError> {
+async fn start_agent(
+    core: &Arc<Core>,
+    table: AgentTable,
+    devices: Devices,
+) -> Result<(), AssemblyError> {
     let board = Arc::new(Board::new(Arc::new(GossipWhisper(core.gossip.clone()))));
     let agent = Agent::start(agent::Options {
         node: core.id,
         hostname: core.description.hostname.clone(),
         table,
+        devices,
         runtimes: core.runtimes.clone(),
         board: board.clone(),
         views: core.consensus.views(),

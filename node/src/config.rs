@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use swarm_model::cluster::ClusterSpec;
 use swarm_model::id::{ClusterId, NodeId};
 use swarm_model::node::Availability;
-use swarm_model::resources::Resources;
 use swarm_model::service::{SpecError, validate_labels};
+
+use crate::offers::Offers;
 
 /// The settings' file name.
 pub const CONFIG_FILE: &str = "node.json";
@@ -42,9 +43,9 @@ pub struct NodeConfig {
     /// On the node of `swarm init`, until the cluster stands: what it is to be made of.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
-    /// What it offers beside CPU and memory: how much of each kind.
-    #[serde(default)]
-    pub generic_resources: BTreeMap<String, u64>,
+    /// What it offers beside CPU and memory.
+    #[serde(flatten)]
+    pub offers: Offers,
 }
 
 /// What a new cluster is made of.
@@ -109,18 +110,6 @@ pub enum ConfigError {
     },
 }
 
-/// Changes of what a node offers: how much of each kind there is from now on; 0 is none.
-pub type Offers = BTreeMap<String, u64>;
-
-/// Checks generic resources on offer.
-///
-/// # Errors
-/// For too many of them, and for a name that is none.
-pub fn validate_offer(generic: &BTreeMap<String, u64>) -> Result<(), SpecError> {
-    let resources = Resources { generic: generic.clone(), ..Resources::default() };
-    resources.validate("GenericResources")
-}
-
 impl NodeConfig {
     /// Reads the settings of the node in `dir`. Blocks on the disk.
     ///
@@ -133,26 +122,27 @@ impl NodeConfig {
         if let Err(source) = validate_labels("Labels", &config.labels) {
             return Err(ConfigError::Labels { path, source });
         }
-        match validate_offer(&config.generic_resources) {
+        match config.offers.validate() {
             Ok(()) => Ok(config),
             Err(source) => Err(ConfigError::Offer { path, source }),
         }
     }
 
-    /// The settings with `offers` put in, kept in `dir` when that changes them. Blocks on the disk.
+    /// The settings with `changes` put in, kept in `dir` when that changes them. Blocks on the disk.
     ///
     /// # Errors
     /// See [`ConfigError`]; nothing was changed.
-    pub fn offering(mut self, dir: &Path, offers: &Offers) -> Result<Self, ConfigError> {
-        let before = self.generic_resources.clone();
-        self.generic_resources.extend(offers.iter().map(|(kind, count)| (kind.clone(), *count)));
-        self.generic_resources.retain(|_, count| *count > 0);
-        if self.generic_resources != before {
-            validate_offer(&self.generic_resources)
-                .map_err(|source| ConfigError::Offer { path: dir.join(CONFIG_FILE), source })?;
-            self.save(dir)?;
+    pub fn offering(self, dir: &Path, changes: &Offers) -> Result<Self, ConfigError> {
+        let offers = self.offers.changed(changes);
+        if offers == self.offers {
+            return Ok(self);
         }
-        Ok(self)
+        offers
+            .validate()
+            .map_err(|source| ConfigError::Offer { path: dir.join(CONFIG_FILE), source })?;
+        let changed = Self { offers, ..self };
+        changed.save(dir)?;
+        Ok(changed)
     }
 
     /// Writes the settings into `dir`, whole or not at all. Blocks on the disk.
@@ -239,7 +229,7 @@ mod tests {
             labels: BTreeMap::new(),
             snapshot_interval: 1000,
             bootstrap: None,
-            generic_resources: BTreeMap::new(),
+            offers: Offers::default(),
         };
         config.save(dir.path()).expect("written");
         assert_eq!(NodeConfig::load(dir.path()).expect("just written"), config);
@@ -248,8 +238,9 @@ mod tests {
         let labels = BTreeMap::from([(String::new(), "no key".to_owned())]);
         NodeConfig { labels, ..config.clone() }.save(dir.path()).expect("writable");
         assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Labels { .. })));
-        let generic_resources = BTreeMap::from([("a b".to_owned(), 1)]);
-        NodeConfig { generic_resources, ..config }.save(dir.path()).expect("writable");
+        let generic = BTreeMap::from([("a b".to_owned(), 1)]);
+        let offers = Offers { generic, ..Offers::default() };
+        NodeConfig { offers, ..config }.save(dir.path()).expect("writable");
         assert!(matches!(NodeConfig::load(dir.path()), Err(ConfigError::Offer { .. })));
     }
 
@@ -261,9 +252,10 @@ mod tests {
             "Listen": "0.0.0.0:2377", "Advertise": "127.0.0.1:2377", "SnapshotInterval": 1000}"#;
         fs::write(dir.path().join(CONFIG_FILE), old).expect("written");
         let offer = |pairs: &[(&str, u64)]| -> Result<Vec<(String, u64)>, ConfigError> {
-            let offers = pairs.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
-            NodeConfig::load(dir.path())?.offering(dir.path(), &offers)?;
-            Ok(NodeConfig::load(dir.path())?.generic_resources.into_iter().collect())
+            let generic = pairs.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            let changes = Offers { generic, ..Offers::default() };
+            NodeConfig::load(dir.path())?.offering(dir.path(), &changes)?;
+            Ok(NodeConfig::load(dir.path())?.offers.generic.into_iter().collect())
         };
         let of = |kind: &str, count| (kind.to_owned(), count);
         assert_eq!(offer(&[]).expect("readable"), []);

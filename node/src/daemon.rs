@@ -20,12 +20,13 @@ use crate::agent::resources;
 use crate::api;
 use crate::assembly::{AssemblyError, Parts, assemble};
 use crate::clock::{RandomIds, SystemClock};
-use crate::config::{self, ConfigError, NodeConfig, Offers};
+use crate::config::{self, ConfigError, NodeConfig};
 use crate::epoch;
 use crate::keys::{KeyError, KeyRing};
 use crate::logs::{self, LogStore};
 use crate::members::ReplicaMembers;
 use crate::node::Node;
+use crate::offers::Offers;
 use crate::quarantine::{self, OpenError, RealHome};
 use crate::recover::{self, Order};
 use crate::router::Router;
@@ -247,7 +248,7 @@ async fn start(
     let logs = LogStore::open(dir.join("logs"))?;
     let alone = peers.is_empty();
     let node = assemble(Parts {
-        description: resources::describe(config.labels.clone(), config.generic_resources.clone()),
+        description: resources::describe(config.labels.clone(), config.offers.counts()),
         peers,
         runtimes: Registry::new([process_runtime(dir, &logs, &clock)]),
         config,

@@ -27,6 +27,7 @@ mod leave;
 pub mod logs;
 pub mod members;
 pub mod node;
+pub mod offers;
 mod propose;
 pub mod quarantine;
 pub mod reach;

@@ -27,6 +27,7 @@ use crate::claim::Claim;
 use crate::config::{self, NodeConfig, Peers};
 use crate::epoch;
 use crate::keys;
+use crate::offers::Offers;
 use crate::recover::tables;
 use crate::setup::{Prepared, SetupError, check_port};
 
@@ -190,7 +191,7 @@ fn settle(
         labels: BTreeMap::new(),
         snapshot_interval: spec.snapshot_interval,
         bootstrap: None,
-        generic_resources: BTreeMap::new(),
+        offers: Offers::default(),
     })
 }
 

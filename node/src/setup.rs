@@ -23,9 +23,10 @@ use tokio::time::Instant;
 use crate::agent::resources;
 use crate::claim::Claim;
 pub use crate::claim::{DAEMON_LOG, clear};
-use crate::config::{self, Bootstrap, ConfigError, NodeConfig, Offers, validate_offer};
+use crate::config::{self, Bootstrap, ConfigError, NodeConfig};
 use crate::join::{JoinGrant, JoinRequest};
 use crate::keys::{self, KeyError, ManagerKeys};
+use crate::offers::Offers;
 
 /// How long the cluster may take to let a node in, elections included.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +51,7 @@ pub struct InitOptions {
     /// The cluster's settings.
     pub spec: ClusterSpec,
     /// What it offers beside CPU and memory.
-    pub generic_resources: Offers,
+    pub offers: Offers,
 }
 
 /// A new node of an existing cluster.
@@ -69,7 +70,7 @@ pub struct JoinOptions {
     /// Managers to ask.
     pub managers: Vec<SocketAddr>,
     /// What it offers beside CPU and memory.
-    pub generic_resources: Offers,
+    pub offers: Offers,
 }
 
 /// What became of it.
@@ -171,7 +172,7 @@ pub fn init(
     draw: &mut dyn FnMut() -> u128,
 ) -> Result<Prepared, SetupError> {
     options.spec.validate()?;
-    validate_offer(&options.generic_resources)?;
+    options.offers.validate()?;
     let dir = Claim::take(&options.data_dir)?;
     check_port(options.listen)?;
     let (cluster_id, node_id) = (ClusterId::from_raw(draw()), NodeId::from_raw(draw()));
@@ -194,7 +195,7 @@ pub fn init(
             spec: options.spec.clone(),
             availability: options.availability,
         }),
-        generic_resources: options.generic_resources.clone(),
+        offers: options.offers.clone(),
     };
     config.save(dir.path())?;
     dir.keep();
@@ -206,21 +207,23 @@ pub fn init(
 /// # Errors
 /// See [`SetupError`].
 pub async fn join(options: &JoinOptions, clock: Arc<dyn Clock>) -> Result<Prepared, SetupError> {
-    validate_offer(&options.generic_resources)?;
+    options.offers.validate()?;
     let dir = Claim::take(&options.data_dir)?;
     check_port(options.listen)?;
     let key = NodeKey::generate()?;
-    let generic = options.generic_resources.clone();
     let request = JoinRequest {
         secret: options.token.secret(),
         certificate_request: key.request()?,
-        description: resources::describe(std::collections::BTreeMap::new(), generic.clone()),
+        description: resources::describe(
+            std::collections::BTreeMap::new(),
+            options.offers.counts(),
+        ),
         availability: options.availability,
         advertise: options.advertise.unwrap_or(options.listen),
         now: clock.now(),
     };
     let grant = ask(options, &request, clock).await?;
-    let prepared = furnish(dir.path(), key, grant, options.listen, generic)?;
+    let prepared = furnish(dir.path(), key, grant, options.listen, options.offers.clone())?;
     dir.keep();
     Ok(prepared)
 }
@@ -234,7 +237,7 @@ pub fn furnish(
     key: NodeKey,
     grant: JoinGrant,
     listen: SocketAddr,
-    generic_resources: Offers,
+    offers: Offers,
 ) -> Result<Prepared, SetupError> {
     let identity = Identity::new(key, grant.certificate, grant.ca_certificate)?;
     identity.save(dir)?;
@@ -251,7 +254,7 @@ pub fn furnish(
         labels: std::collections::BTreeMap::new(),
         snapshot_interval: grant.snapshot_interval,
         bootstrap: None,
-        generic_resources,
+        offers,
     };
     config.save(dir)?;
     Ok(Prepared {

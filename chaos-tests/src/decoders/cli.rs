@@ -40,7 +40,15 @@ pub(super) const TARGETS: &[Target] = &[
     Target::new(
         "cli.generic-resource",
         |bytes| text(bytes, generic),
-        || samples(&["licence=2", "device/camera=1", "a.b-c_d=0"]),
+        || {
+            samples(&[
+                "licence=2",
+                "device/camera=1",
+                "a.b-c_d=0",
+                "camera=/dev/video0",
+                "camera=none",
+            ])
+        },
     ),
     Target::new(
         "cli.moment",
@@ -111,7 +119,9 @@ fn generic(text: &str) -> bool {
     let (need, offer) = (parse::generic::need(text), parse::generic::offer(text));
     let device = parse::generic::device(text).is_ok();
     assert!(need.is_err() || need == offer, "a need that nobody can offer: {text}");
-    device || offer.is_ok()
+    let path = parse::generic::device_path(text);
+    assert!(path.is_err() || text.contains('='), "a device without a path: {text}");
+    device || offer.is_ok() || path.is_ok()
 }
 
 fn config_mount(text: &str) -> bool {

@@ -202,7 +202,7 @@ impl Cluster {
             advertise: Self::next_address(1),
             availability: Availability::Active,
             spec: ClusterSpec { snapshot_interval, ..ClusterSpec::default() },
-            generic_resources: Default::default(),
+            offers: Default::default(),
         };
         let prepared = setup::init(&options, &*self.world.clock, &mut || ids.draw())?;
         self.insert(1, prepared.node_id, dir);

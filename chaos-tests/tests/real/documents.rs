@@ -34,6 +34,8 @@ async fn the_page_on_placement_shows_what_happens() -> Result<()> {
     for expected in [
         r#"{"device/camera":1,"licence":2}"#,
         "insufficient licence, needs 1",
+        "I see through /dev/zero",
+        "too few devices of class camera, needs 1",
         "exit 2: a need is never of nothing",
         "made room for vital.1, which is more important",
         "; its place went to vital.1",

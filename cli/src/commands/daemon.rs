@@ -4,9 +4,9 @@ use std::path::Path;
 
 use clap::Args;
 
+use crate::commands::node_options::OfferOptions;
 use crate::exit::Failure;
 use crate::hosting::backend;
-use crate::parse::generic;
 
 /// Run the node of a data directory (what init and join start)
 ///
@@ -21,9 +21,8 @@ pub(crate) struct Daemon {
     /// Leave the terminal's session first
     #[arg(long, hide = true)]
     new_session: bool,
-    /// Offer so much of something that tasks can ask for, from now on; 0 takes it away; may be repeated
-    #[arg(long = "generic-resource", value_name = "KIND=N", value_parser = generic::offer)]
-    generic_resources: Vec<(String, u64)>,
+    #[command(flatten)]
+    offers: OfferOptions,
 }
 
 impl Daemon {
@@ -36,7 +35,6 @@ impl Daemon {
             // Fails when it leads a session already, which is as good.
             let _led = rustix::process::setsid();
         }
-        let offers = self.generic_resources.into_iter().collect();
-        backend::run_daemon(data_dir, &offers).await
+        backend::run_daemon(data_dir, &self.offers.offers()).await
     }
 }

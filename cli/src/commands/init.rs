@@ -34,7 +34,7 @@ pub(crate) struct Init {
     /// you, nor whether the other managers run, who are left out either way (`swarm recover` does)
     #[arg(long, conflicts_with_all = [
         "advertise_addr", "listen_addr", "availability", "cert_expiry", "task_history_limit",
-        "snapshot_interval", "generic_resources",
+        "snapshot_interval", "generic_resources", "devices",
     ])]
     force_new_cluster: bool,
     /// Life of a node's certificate, at least 1h
@@ -77,7 +77,7 @@ impl Init {
                 cert_expiry_ms: duration::millis(self.cert_expiry),
                 ..ClusterSpec::default()
             },
-            generic_resources: self.node.generic_resources.iter().cloned().collect(),
+            offers: self.node.offers.offers(),
         })?;
         if self.node.foreground {
             let announce = async |client: &Client| announce(client, &prepared).await;

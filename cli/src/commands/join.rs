@@ -58,7 +58,7 @@ impl Join {
             availability: self.node.availability,
             token: self.token,
             managers,
-            generic_resources: self.node.generic_resources.iter().cloned().collect(),
+            offers: self.node.offers.offers(),
         })
         .await?;
         if self.node.foreground {

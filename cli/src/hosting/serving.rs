@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use swarm_model::node::Reachability;
 use swarm_node::api::types::{NodeEntry, TokenAnswer};
-use swarm_node::config::Offers;
+use swarm_node::offers::Offers;
 use tokio::time::{Instant, sleep};
 
 use super::{backend, launch};
@@ -97,7 +97,7 @@ async fn run_and_announce(
         announce(&client).await?;
         std::future::pending().await
     };
-    let no_offers = Offers::new();
+    let no_offers = Offers::default();
     let result = tokio::select! {
         result = Box::pin(backend::run_daemon(data_dir, &no_offers)) => result,
         result = announcing => result,

@@ -1,8 +1,9 @@
-//! `KIND=N`: so much of a resource that is only counted.
+//! `KIND=N`: so much of a resource that is only counted; `CLASS=PATH`: a device.
 
 use std::collections::BTreeMap;
 
 use swarm_model::resources::{DEVICE_PREFIX, Resources};
+use swarm_node::offers::Offers;
 
 /// Reads `KIND=N` of what a task needs: one at least.
 ///
@@ -35,6 +36,24 @@ pub(crate) fn offer(text: &str) -> Result<(String, u64), String> {
     Ok((kind, count))
 }
 
+/// Reads `CLASS=PATH` of a device that a node offers; `CLASS=none` takes the class away.
+///
+/// # Errors
+/// Says what is wrong and how it looks.
+pub(crate) fn device_path(text: &str) -> Result<(String, Option<String>), String> {
+    let Some((class, path)) = text.split_once('=') else {
+        return Err(format!("\"{text}\" is not CLASS=PATH: write it like camera=/dev/video0"));
+    };
+    let path = (path != "none").then(|| path.to_owned());
+    let devices = [(class.to_owned(), path.clone().into_iter().collect())].into();
+    let offers = Offers { devices, ..Offers::default() };
+    match &path {
+        Some(_) => offers.validate().map_err(|error| error.to_string())?,
+        None => device(class).map(drop)?,
+    }
+    Ok((class.to_owned(), path))
+}
+
 fn pair(text: &str) -> Result<(String, u64), String> {
     let (kind, count) = text.split_once('=').unwrap_or((text, ""));
     let count = count.parse().map_err(|_not_a_number| {
@@ -59,6 +78,19 @@ mod tests {
         for text in ["", "licence", "licence=", "licence=-1", "licence=1.5", "=2", "a b=1", "ü=1"]
         {
             assert!(need(text).is_err() && offer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn devices_have_a_class_and_a_path() {
+        let camera = |path: Option<&str>| Ok(("camera".to_owned(), path.map(str::to_owned)));
+        assert_eq!(device_path("camera=/dev/video0"), camera(Some("/dev/video0")));
+        assert_eq!(device_path("camera=/dev/a=b"), camera(Some("/dev/a=b")));
+        assert_eq!(device_path("camera=none"), camera(None));
+        for text in
+            ["", "camera", "camera=", "=/dev/a", "=none", "a b=/dev/a", "a=b=none", "a=video0"]
+        {
+            assert!(device_path(text).is_err(), "{text}");
         }
     }
 }

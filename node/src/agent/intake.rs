@@ -1,21 +1,25 @@
 //! The agent's main loop: takes the leader's messages and the ends of tasks, one at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use swarm_model::assignment::{Assignment, AssignmentMessage, Generation};
 use swarm_model::id::TaskId;
 use swarm_model::task::TaskStatus;
 use swarm_model::task_state::{DesiredState, ObservedState};
+use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 use swarm_state::mistake::{Mistake, planted};
 use swarm_state::store::AgentWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::devices;
 use super::launch::Configs;
 use super::record::Record;
 use super::{Agent, ENDED_MAX, Entry, LEADER_PATIENCE, Life, REWRITE};
+use crate::offers::Devices;
 
 /// How long a config may be behind its assignment: the replica follows within a heartbeat or two.
 const CONFIG_PATIENCE: Duration = Duration::from_secs(3);
@@ -97,6 +101,7 @@ impl Agent {
         let mut begin = Vec::new();
         let mut fresh = Vec::new();
         self.await_configs(&changed).await;
+        let there = self.devices_there(&changed).await;
         for assignment in changed {
             let task = assignment.task;
             if let Some(entry) = self.entries.get_mut(&task) {
@@ -110,10 +115,22 @@ impl Agent {
                 continue;
             }
             let configs = self.configs(&assignment);
-            let record = Record { assignment, configs, ended: None };
-            writes.push(AgentWrite::Put(task, record.encode()));
             let state = self.unclaimed.remove(&task).map(|(_, state)| state);
-            let life = Life::Held(self.beginning(state));
+            let chosen = self.hand_out(&assignment, &there);
+            let devices = chosen.clone().unwrap_or_default();
+            // What runs already has got its devices.
+            let refused = chosen.err().filter(|_| state.is_none());
+            let now = self.options.clock.now();
+            let ended = refused.map(|error| refusal(now, ObservedState::Rejected, error));
+            let life = match &ended {
+                None => Life::Held(self.beginning(state)),
+                Some(end) => {
+                    self.options.board.post(task, end.clone());
+                    Life::Ended
+                }
+            };
+            let record = Record { assignment, configs, ended, devices };
+            writes.push(AgentWrite::Put(task, record.encode()));
             self.entries.insert(task, Entry { record, life, forgotten: false });
             fresh.push(task);
         }
@@ -130,16 +147,49 @@ impl Agent {
     fn refuse(&mut self, tasks: Vec<TaskId>) {
         for task in tasks {
             if let Some(entry) = self.entries.get_mut(&task) {
+                let error = "the node cannot keep assignments: its disk is full or broken";
                 let now = self.options.clock.now();
-                let status = TaskStatus::new(ObservedState::Failed, now, "not accepted");
-                let error = "the node cannot keep assignments: its disk is full or broken".into();
-                let end = TaskStatus { error, ..status };
+                let end = refusal(now, ObservedState::Failed, error.to_owned());
                 // It stays known until the leader forgets it: part of it may be on the disk.
                 entry.life = Life::Ended;
                 entry.record.ended = Some(end.clone());
                 self.options.board.post(task, end);
             }
         }
+    }
+
+    /// Which of the devices that `assignments` could get are plugged in.
+    async fn devices_there(&self, assignments: &[Assignment]) -> BTreeSet<String> {
+        let offered = &self.options.devices;
+        let of = |it: &Assignment| {
+            devices::classes(offered, needs(it))
+                .flat_map(|(_, it, _)| it.to_vec())
+                .collect::<Vec<_>>()
+        };
+        let paths: BTreeSet<String> = assignments.iter().flat_map(of).collect();
+        if paths.is_empty() {
+            return paths;
+        }
+        let there = |path: &String| Path::new(path).exists();
+        self.options.work.run(move || paths.into_iter().filter(there).collect()).await
+    }
+
+    /// Picks the devices of a new task, out of those that are `there` and that no other task has.
+    fn hand_out(
+        &self,
+        assignment: &Assignment,
+        there: &BTreeSet<String>,
+    ) -> Result<Devices, String> {
+        let needs = needs(assignment);
+        // The leader may know of an end before it is noted here.
+        let over = |task| self.options.board.status(task).is_some_and(|it| it.state.is_terminal());
+        let holders = self
+            .entries
+            .iter()
+            .filter(|(task, entry)| entry.record.ended.is_none() && !over(**task));
+        let taken = holders.flat_map(|(_, entry)| entry.record.devices.values().flatten());
+        let taken = if needs.is_empty() { BTreeSet::new() } else { taken.cloned().collect() };
+        devices::choose(&self.options.devices, needs, &taken, there)
     }
 
     /// Waits until the replica has all configs that `assignments` name: once for all of them, since
@@ -180,6 +230,16 @@ impl Agent {
         }
         self.clear(clear).await;
     }
+}
+
+/// What a task is to be set aside, of all that is only counted.
+fn needs(assignment: &Assignment) -> &BTreeMap<String, u64> {
+    &assignment.template.resources.reservations.generic
+}
+
+/// The end of a task that was not taken.
+fn refusal(now: Timestamp, state: ObservedState, error: String) -> TaskStatus {
+    TaskStatus { error, ..TaskStatus::new(state, now, "not accepted") }
 }
 
 /// Whether `view` holds every config of `assignment`, as new as the leader meant.

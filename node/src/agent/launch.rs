@@ -10,7 +10,9 @@ use swarm_model::runtime::RuntimeSpec;
 use swarm_model::task::Slot;
 use swarm_model::template::{self, Context};
 
+use super::devices;
 use super::probe::Probes;
+use super::record::Record;
 use crate::logs::LogLimits;
 use crate::runtime::{ConfigFile, Launch};
 
@@ -42,11 +44,11 @@ fn context(assignment: &Assignment, node: NodeId, hostname: &str) -> Context {
 /// # Errors
 /// For a template that does not expand; the API refuses those, so this names a bug or an old spec.
 pub(super) fn launch(
-    assignment: &Assignment,
-    configs: &Configs,
+    record: &Record,
     node: NodeId,
     hostname: &str,
 ) -> Result<Launch, template::Error> {
+    let Record { assignment, configs, devices, .. } = record;
     let RuntimeSpec::Process(process) = &assignment.template.runtime;
     let context = context(assignment, node, hostname);
     let expand = |text: &String| template::expand(text, &context);
@@ -65,6 +67,7 @@ pub(super) fn launch(
     if let Some(run) = assignment.slot.run() {
         env.insert("SWARM_TASK_RUN".to_owned(), run.to_string());
     }
+    env.extend(devices::variables(devices));
     let files = process.configs.iter().map(|reference| ConfigFile {
         path: reference.target.clone(),
         content: configs
@@ -119,6 +122,7 @@ pub(super) fn probes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offers::Devices;
     use std::sync::Arc;
 
     use swarm_model::id::{ServiceId, TaskId};
@@ -151,6 +155,11 @@ mod tests {
         }
     }
 
+    fn record(process: ProcessSpec) -> Record {
+        let (configs, devices) = (Configs::new(), Devices::new());
+        Record { assignment: assignment(process), configs, ended: None, devices }
+    }
+
     fn words(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
     }
@@ -167,7 +176,7 @@ mod tests {
             ..ProcessSpec::default()
         };
         let node = NodeId::from_raw(9);
-        let made = launch(&assignment(process), &Configs::new(), node, "here").expect("valid");
+        let made = launch(&record(process), node, "here").expect("valid");
         assert_eq!(made.command, words(&["web", "--at=here/a"]));
         assert_eq!(made.hostname.as_deref(), Some("web-3"));
         let env: BTreeMap<_, _> = made.env.into_iter().collect();
@@ -200,10 +209,19 @@ mod tests {
         let env = BTreeMap::from([("SWARM_TASK_SLOT".to_owned(), "7".to_owned())]);
         let process = ProcessSpec { env, ..ProcessSpec::default() };
         let node = NodeId::from_raw(9);
-        let made = launch(&assignment(process), &Configs::new(), node, "here").expect("valid");
+        let made = launch(&record(process), node, "here").expect("valid");
         let slots: Vec<_> = made.env.iter().filter(|(key, _)| key == "SWARM_TASK_SLOT").collect();
         assert_eq!(slots.len(), 1);
         assert_eq!(slots[0].1, "3");
+    }
+
+    #[test]
+    fn a_task_is_told_its_devices() {
+        let devices = Devices::from([("camera".to_owned(), vec!["/dev/video1".to_owned()])]);
+        let record = Record { devices, ..record(ProcessSpec::default()) };
+        let made = launch(&record, NodeId::from_raw(9), "here").expect("valid");
+        let told = ("SWARM_DEVICE_CAMERA".to_owned(), "/dev/video1".to_owned());
+        assert!(made.env.contains(&told), "{:?}", made.env);
     }
 
     #[test]
@@ -220,11 +238,11 @@ mod tests {
         let process = ProcessSpec { configs: vec![reference], ..ProcessSpec::default() };
         let configs = Configs::from([(config, Data::from(b"text".to_vec()))]);
         let node = NodeId::from_raw(9);
-        let made = launch(&assignment(process), &configs, node, "here").expect("valid");
+        let made = launch(&Record { configs, ..record(process) }, node, "here").expect("valid");
         let file = &made.configs[0];
         assert_eq!((file.path.as_str(), file.mode, file.uid), ("etc/conf", 0o440, Some(1)));
         assert_eq!(&file.content[..], b"text");
         let process = ProcessSpec { command: words(&["{{.Nope}}"]), ..ProcessSpec::default() };
-        assert!(launch(&assignment(process), &configs, node, "here").is_err());
+        assert!(launch(&record(process), node, "here").is_err());
     }
 }

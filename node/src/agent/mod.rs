@@ -3,6 +3,7 @@
 //! It keeps its assignments on disk before it acts on them, and decides nothing about other nodes.
 
 pub mod board;
+mod devices;
 mod intake;
 mod launch;
 mod probe;
@@ -33,6 +34,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use self::board::Board;
 use self::record::Record;
 use self::task::{Beginning, TaskActor};
+use crate::offers::Devices;
 use crate::runtime::{AdoptedState, Exit, Failure, Registry, Started, TaskRuntime};
 use crate::work::Work;
 
@@ -57,6 +59,8 @@ pub struct Options {
     pub hostname: String,
     /// Where assignments are kept.
     pub table: AgentTable,
+    /// The devices that it hands out.
+    pub devices: Devices,
     /// How tasks are run.
     pub runtimes: Registry,
     /// Where statuses go.
@@ -360,8 +364,8 @@ impl Options {
         let name = assignment.template.runtime.runtime();
         let runtime =
             self.runtimes.find(name).ok_or_else(|| format!("this node cannot run {name} tasks"))?;
-        let launch = launch::launch(assignment, &record.configs, self.node, &self.hostname)
-            .map_err(|error| error.to_string())?;
+        let launch =
+            launch::launch(record, self.node, &self.hostname).map_err(|error| error.to_string())?;
         let probes = launch::probes(assignment, self.node, &self.hostname)
             .map_err(|error| error.to_string())?;
         Ok(TaskActor {

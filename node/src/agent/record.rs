@@ -10,6 +10,7 @@ use swarm_net::frame::{self, FrameError};
 use swarm_net::fuzz::message;
 
 use super::launch::Configs;
+use crate::offers::Devices;
 
 /// One task of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub(super) struct Record {
     pub(super) configs: Configs,
     /// How it ended: kept until the leader forgets the task, so that it never runs again.
     pub(super) ended: Option<TaskStatus>,
+    /// The devices of this node that are its own until then.
+    #[serde(default)]
+    pub(super) devices: Devices,
 }
 
 impl Record {
@@ -44,7 +48,8 @@ pub(crate) const RECORD: Target = Target::new("node.agent-record", message::<Rec
     let record = |assignment| {
         let configs = Configs::from([(ConfigId::from_raw(4), vec![1, 2].into())]);
         let ended = Some(sample::status(ObservedState::Failed));
-        Record { assignment, configs, ended }.encode()
+        let devices = Devices::from([("camera".to_owned(), vec!["/dev/video0".to_owned()])]);
+        Record { assignment, configs, ended, devices }.encode()
     };
     changed.into_iter().map(record).collect()
 });

@@ -38,6 +38,7 @@ impl Whisper for Nobody {
 struct Machine {
     disk: MemDisk,
     runtime: MockRuntime,
+    devices: Devices,
     clock: Arc<Tokio>,
     views: watch::Sender<Arc<View>>,
 }
@@ -61,6 +62,7 @@ impl Machine {
         Self {
             disk: MemDisk::new(1),
             runtime: MockRuntime::new(clock.clone(), Duration::from_millis(5)),
+            devices: Devices::new(),
             clock,
             views: watch::Sender::default(),
         }
@@ -75,6 +77,7 @@ impl Machine {
             node: NodeId::from_raw(1),
             hostname: "here".to_owned(),
             table: store.agent_tasks.clone(),
+            devices: self.devices.clone(),
             runtimes: Registry::new([Arc::new(self.runtime.clone()) as Arc<dyn TaskRuntime>]),
             board: board.clone(),
             views: self.views.subscribe(),
@@ -168,6 +171,7 @@ fn assignment(task: u128, program: &str, desired: DesiredState) -> Assignment {
     }
 }
 
+mod devices;
 mod health;
 
 const RUNNING: Option<ObservedState> = Some(ObservedState::Running);

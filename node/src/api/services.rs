@@ -11,6 +11,7 @@ use swarm_model::id::{NodeId, ServiceId};
 use swarm_model::meta::Revision;
 use swarm_model::node::{Availability, Node, Reachability};
 use swarm_model::outcome::{Kind, Rejection};
+use swarm_model::resources::DEVICE_PREFIX;
 use swarm_model::service::{Service, ServiceMode, ServiceSpec};
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
@@ -217,9 +218,11 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
         view.nodes.values().any(|node| node.description.resources.generic(kind) > 0)
     };
     if let Some(kind) = reserved.generic.keys().find(|kind| !offered(kind)) {
-        return Some(format!(
-            "no node offers {kind}: start one with `swarm daemon --generic-resource {kind}=N`"
-        ));
+        let option = match kind.strip_prefix(DEVICE_PREFIX) {
+            Some(class) => format!("--device {class}=PATH"),
+            None => format!("--generic-resource {kind}=N"),
+        };
+        return Some(format!("no node offers {kind}: start one with `swarm daemon {option}`"));
     }
     let mut fitting = fitting.filter(|node| node.description.resources.covers(reserved)).peekable();
     if fitting.peek().is_none() {

@@ -106,6 +106,7 @@ struct Machine {
 #[derive(Debug)]
 struct Task {
     program: String,
+    env: Vec<(String, String)>,
     behaviour: Behaviour,
     state: State,
     changed: watch::Sender<()>,
@@ -155,6 +156,13 @@ impl MockRuntime {
         let mut machine = self.machine();
         machine.settle();
         machine.events.clone()
+    }
+
+    /// A variable of a task's environment.
+    pub fn variable(&self, task: TaskId, name: &str) -> Option<String> {
+        let machine = self.machine();
+        let mut env = machine.tasks.get(&task)?.env.iter();
+        env.find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
     /// What runs now.
@@ -213,7 +221,8 @@ impl MockRuntime {
             }
         }
         let (program, changed) = (program.clone(), watch::Sender::new(()));
-        let task = Task { program, behaviour, state: State::Prepared, changed };
+        let env = launch.env.clone();
+        let task = Task { program, env, behaviour, state: State::Prepared, changed };
         machine.tasks.insert(launch.task, task);
         machine.note(at, launch.task, MockEventKind::Prepared);
         Ok(())

@@ -72,7 +72,7 @@ impl DevCluster {
                     advertise: address,
                     availability: Availability::Active,
                     spec: ClusterSpec::default(),
-                    generic_resources: Default::default(),
+                    offers: Default::default(),
                 })?;
             } else {
                 self.join(&data_dir, address, number < usize::from(MANAGERS)).await?;
@@ -103,7 +103,7 @@ impl DevCluster {
             availability: Availability::Active,
             token,
             managers: self.addresses.iter().copied().take(self.nodes.len()).collect(),
-            generic_resources: Default::default(),
+            offers: Default::default(),
         })
         .await
         .map(drop)

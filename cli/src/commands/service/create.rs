@@ -77,7 +77,8 @@ impl Mode {
 /// do not run. A job is waited for until its first run is complete; it fails with exit code 1 when the run
 /// does. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},
 /// {{.Task.ID}}, {{.Node.Hostname}}, {{.Node.ID}}, {{.Node.Labels.KEY}}. Each task finds itself in
-/// SWARM_TASK_ID, SWARM_SERVICE_NAME, SWARM_TASK_SLOT and SWARM_NODE_ID.
+/// SWARM_TASK_ID, SWARM_SERVICE_NAME, SWARM_TASK_SLOT and SWARM_NODE_ID, its devices in
+/// SWARM_DEVICE_ and their class.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \
@@ -168,7 +169,7 @@ pub(crate) struct CreateOptions {
         help_heading = "Resources"
     )]
     generic_resources: Vec<(String, u64)>,
-    /// Set aside a device of a class, or N of them; may be repeated
+    /// Hand out a device of a class, or N of them (nodes: --device); may be repeated
     #[arg(
         long = "device-class",
         value_name = "CLASS[=N]",

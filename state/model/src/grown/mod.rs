@@ -43,12 +43,13 @@ const POLICY: Absent = Absent::Struct(&[
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
 /// the order in which they stand, with their defaults.
-const GREW: [(&str, &str, Absent); 26] = [
+const GREW: [(&str, &str, Absent); 27] = [
     ("Command", "if_revision", Absent::Nothing),
     ("Forward", "if_revision", Absent::Nothing),
     ("NewTask", "voluntary", Absent::Nothing),
     ("Op", "steered", Absent::Nothing),
     ("ProcessSpec", "Namespaces", Absent::Nothing),
+    ("Record", "devices", Absent::Nothing),
     ("Resources", "Generic", Absent::Nothing),
     ("RestartRecord", "Displaced", Absent::Nothing),
     ("RestartRecord", "FailedUpdate", Absent::Nothing),
