@@ -8,9 +8,9 @@ use swarm_model::command::Op;
 use swarm_model::config::{Config, ConfigSpec};
 use swarm_model::id::ConfigId;
 use swarm_model::outcome::{Kind, Rejection};
-use swarm_model::view::View;
 
 use super::answer;
+use super::change::Change;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
@@ -92,17 +92,14 @@ pub(super) async fn create(
     responses((status = 200, description = "stored", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
+    change: Change,
     params: Params,
-    write: Write,
     Json(spec): Json<ConfigSpec>,
 ) -> Result<Response, ApiError> {
     let version = params.allow(&["version", GUARD])?.version()?;
     validate(&spec)?;
-    let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
-    let op = |id| Op::UpdateConfig { id, version, spec };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.config(|id| Op::UpdateConfig { id, version, spec }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 /// Deletes a config that no service uses.
@@ -111,14 +108,8 @@ pub(super) async fn update(
         IfRevision),
     responses((status = 200, description = "deleted", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn remove(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn remove(change: Change, params: Params) -> Result<Response, ApiError> {
     params.allow(&[GUARD])?;
-    let find = |view: &View| Ok(resolve::config(view, &reference)?.id);
-    let op = |id| Op::RemoveConfig { id };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.config(|id| Op::RemoveConfig { id }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }

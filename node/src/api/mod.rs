@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod backend;
+mod change;
 mod cluster;
 mod configs;
 mod consistency;

@@ -1,6 +1,6 @@
 //! `/v1/services/{ref}/runs`, `run` and `stop-run`: what jobs did and do.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 
@@ -14,12 +14,12 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use super::answer;
+use super::change::Change;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::guards::IfRevision;
-use super::request::{GUARD, Params, Write};
+use super::request::{GUARD, Params};
 use super::resolve;
-use super::state::Api;
 use super::types::{ErrorBody, RunEntry, Written};
 
 /// A run as the API shows it.
@@ -89,16 +89,10 @@ pub(super) async fn list(
         IfRevision),
     responses((status = 200, description = "begun", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn start(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn start(change: Change, params: Params) -> Result<Response, ApiError> {
     params.allow(&[GUARD])?;
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::StartRun { id };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.service(|id| Op::StartRun { id }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 /// Stops a run of a job, or all that go on: their tasks are asked to end.
@@ -108,14 +102,8 @@ pub(super) async fn start(
         IfRevision),
     responses((status = 200, description = "stopped", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn stop(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn stop(change: Change, params: Params) -> Result<Response, ApiError> {
     let run = params.allow(&["run", GUARD])?.version_of("run")?.map(|number| number.0);
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::StopRun { id, run };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.service(|id| Op::StopRun { id, run }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }

@@ -19,6 +19,7 @@ use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use super::answer;
+use super::change::Change;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::filters::Filters;
@@ -180,16 +181,14 @@ pub(super) async fn create(
         (status = "default", description = "failed", body = ErrorBody)))]
 pub(super) async fn update(
     State(api): State<Api>,
-    Path(reference): Path<String>,
+    change: Change,
     params: Params,
-    write: Write,
     Json(spec): Json<ServiceSpec>,
 ) -> Result<Response, ApiError> {
     let version = params.allow(&["version", GUARD])?.version()?;
     validate(&spec)?;
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
     let op = |id| Op::UpdateService { id, version, spec: Box::new(spec), steered: true };
-    let answer = with_warnings(&api, api.change(&write, &reference, find, op).await?).await;
+    let answer = with_warnings(&api, change.service(op).await?).await;
     Ok(answer::json(StatusCode::OK, &answer))
 }
 
@@ -245,14 +244,8 @@ fn obstacle(view: &View, service: &Service) -> Option<String> {
         IfRevision),
     responses((status = 200, description = "being removed", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn remove(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn remove(change: Change, params: Params) -> Result<Response, ApiError> {
     params.allow(&[GUARD])?;
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::RemoveService { id };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.service(|id| Op::RemoveService { id }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }

@@ -1,6 +1,5 @@
 //! What every handler works with: the node, and the ways to change and to read it.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +18,6 @@ use super::disk_writes::DiskWrites;
 use super::errors::ApiError;
 use super::planning::Planning;
 use super::request::Write;
-use super::types::Written;
-use super::written;
 
 /// How long a read waits for a majority before it answers from the local replica.
 const READ_PATIENCE: Duration = Duration::from_millis(1800);
@@ -160,19 +157,6 @@ impl Api {
                 ApiError::no_quorum(format!("no quorum: {}; here, {found}", self.standing()))
             }
         })
-    }
-
-    /// Finds what `reference` means and has it changed: what updates and removals have in common.
-    pub(super) async fn change<T: Copy + Display>(
-        &self,
-        write: &Write,
-        reference: &str,
-        find: impl Fn(&View) -> Result<T, ApiError>,
-        op: impl FnOnce(T) -> Op,
-    ) -> Result<Written, ApiError> {
-        let id = self.settle(reference, find).await?;
-        let applied = self.propose(write, op(id)).await?;
-        Ok(written::of(&applied, id))
     }
 
     /// The local view once it shows `revision`; an older one when that takes too long.

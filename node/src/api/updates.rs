@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::Value;
@@ -15,12 +15,12 @@ use swarm_model::update::{Cause, SpecRecord, UpdateState};
 use swarm_model::view::View;
 
 use super::answer;
+use super::change::Change;
 use super::consistency::Read;
 use super::errors::ApiError;
 use super::guards::{IfRevision, IfVersion};
-use super::request::{GUARD, Params, Write};
+use super::request::{GUARD, Params};
 use super::resolve;
-use super::state::Api;
 use super::types::{Difference, ErrorBody, HistoryEntry, SpecDiff, UpdateStatus, Written};
 
 /// How far an update is, as Docker tells it.
@@ -41,17 +41,11 @@ pub(super) fn status(update: &UpdateState) -> UpdateStatus {
         IfVersion, IfRevision),
     responses((status = 200, description = "on its way back", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn rollback(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn rollback(change: Change, params: Params) -> Result<Response, ApiError> {
     let version = params.allow(&["to", "version", GUARD])?.version()?;
     let to = params.version_of("to")?;
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::RollbackService { id, version, to };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.service(|id| Op::RollbackService { id, version, to }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 /// Stops a service's update where it is, or lets it go on.
@@ -61,16 +55,10 @@ pub(super) async fn rollback(
         IfRevision),
     responses((status = 200, description = "stopped, or going on", body = Written),
         (status = "default", description = "failed", body = ErrorBody)))]
-pub(super) async fn pause(
-    State(api): State<Api>,
-    Path(reference): Path<String>,
-    params: Params,
-    write: Write,
-) -> Result<Response, ApiError> {
+pub(super) async fn pause(change: Change, params: Params) -> Result<Response, ApiError> {
     let paused = params.allow(&["paused", GUARD])?.switch("paused")?.unwrap_or(true);
-    let find = |view: &View| Ok(resolve::service(view, &reference)?.id);
-    let op = |id| Op::PauseUpdate { id, paused };
-    Ok(answer::json(StatusCode::OK, &api.change(&write, &reference, find, op).await?))
+    let done = change.service(|id| Op::PauseUpdate { id, paused }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 /// Lists the specs that a service has and had, the newest first.
