@@ -3,22 +3,20 @@
 //! Zones come with the program, so every leader knows the same. A clock is looked at from one change of its
 //! offset to the next: in between, its times and the moments are the same thing, shifted.
 //! Daylight saving is dealt with as in Vixie's cron: a time of day that is left out is due when the clock
-//! jumps, one that comes twice is due once; an expression with all hours (`*`) follows the clock instead.
+//! jumps, one that comes twice is due once; an expression with all hours (`*`, `0-23`) follows the clock instead.
 
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp as Moment};
-use swarm_model::schedule::{CatchUp, Cron, Overlap, ScheduleSpec, ScheduleState};
+use swarm_model::schedule::{CatchUp, Cron, DUE_MAX, Overlap, ScheduleSpec, ScheduleState};
 use swarm_model::units::Timestamp;
 
 /// A due time that is older when it is noticed was missed.
 const LATE: Duration = Duration::from_secs(60);
 /// A schedule that is further ahead of the time than this was advanced by a wrong clock.
 const AHEAD_MAX: Duration = Duration::from_secs(3600);
-/// The most missed times that are made up for.
-const CAUGHT_UP_MAX: usize = 100;
 /// The furthest time that is looked for: a leap day on one weekday comes every 28 years, or 40.
 const YEARS_MAX: i16 = 41;
 
@@ -121,21 +119,37 @@ impl<'a> Schedule<'a> {
         if cursor.since(now) > AHEAD_MAX {
             return Due { cursor: Some(now), ..Due::default() };
         }
+        // Mostly nothing is due: one look tells.
+        let first = self.next(cursor);
+        if first.is_none_or(|due| due > now) {
+            return Due { next: first, ..Due::default() };
+        }
         let next = self.next(cursor.max(now));
         let mut fire = self.missed(cursor, now);
         let late = |due: &Timestamp| now.since(*due) > LATE;
-        let in_turn = self.spec.overlap == Overlap::Skip && fire.first().is_some_and(late);
+        let missed = fire.iter().filter(|due| late(due)).count();
         match self.spec.catch_up {
-            CatchUp::None => fire.retain(|due| !late(due)),
-            CatchUp::Last => drop(fire.drain(..fire.len().saturating_sub(1))),
-            // One after the other: what was missed is not to be left out now.
-            CatchUp::All if in_turn && busy => fire.clear(),
-            CatchUp::All if in_turn => fire.truncate(1),
+            CatchUp::None => drop(fire.drain(..missed)),
+            CatchUp::Last => drop(fire.drain(..missed.min(fire.len().saturating_sub(1)))),
+            CatchUp::All if missed > 0 => self.in_turn(&mut fire, missed, busy),
             CatchUp::All => {}
         }
         // Not up to `now`: a clock that is ahead would take away what is due until then.
         let cursor = fire.last().copied();
         Due { fire, cursor, next }
+    }
+
+    /// Leaves of `fire` what may run now, of which so many were missed: these run one after the other, unless
+    /// runs may overlap.
+    fn in_turn(&self, fire: &mut Vec<Timestamp>, missed: usize, busy: bool) {
+        match self.spec.overlap {
+            Overlap::Allow => {}
+            // What is due now takes the place of all that came before, whether it had its turn or not.
+            Overlap::Replace if busy && missed < fire.len() => {}
+            // What was missed is not to be left out now.
+            Overlap::Skip | Overlap::Replace if busy => fire.clear(),
+            Overlap::Skip | Overlap::Replace => fire.truncate(1),
+        }
     }
 
     /// The newest due times after `cursor`, up to `now`: as many as can matter.
@@ -154,10 +168,10 @@ impl<'a> Schedule<'a> {
             let most = match self.spec.catch_up {
                 CatchUp::None => 0,
                 CatchUp::Last => 1,
-                CatchUp::All => CAUGHT_UP_MAX,
+                CatchUp::All => DUE_MAX,
             };
             if begin == cursor || times.len() >= most {
-                drop(times.drain(..times.len().saturating_sub(CAUGHT_UP_MAX)));
+                drop(times.drain(..times.len().saturating_sub(DUE_MAX)));
                 return times;
             }
             span = span.saturating_mul(2);
@@ -174,9 +188,7 @@ fn next_civil(cron: &Cron, from: DateTime, until: Option<DateTime>) -> Option<Da
     let last = from.date().year().saturating_add(YEARS_MAX);
     let mut date = from.date();
     let mut time = from.time();
-    if from.subsec_nanosecond() > 0 {
-        return None;
-    }
+    debug_assert_eq!(from.subsec_nanosecond(), 0, "clocks change at whole seconds");
     loop {
         if until.is_some_and(|until| date > until.date()) || date.year() > last {
             return None;

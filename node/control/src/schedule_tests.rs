@@ -58,6 +58,8 @@ fn a_time_that_the_clock_leaves_out_is_due_when_it_jumps() {
     assert_eq!(several, ["2026-03-29T01:00Z", "2026-03-30T00:00Z"], "once, not three times");
     let hourly = times("30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 2);
     assert_eq!(hourly, ["2026-03-29T00:30Z", "2026-03-29T01:30Z"]);
+    let even = times("0 */2 * * *", "Europe/Berlin", spring, 8);
+    assert_eq!(even[5..], ["2026-03-28T23:00Z", "2026-03-29T01:00Z", "2026-03-29T02:00Z"]);
 }
 
 #[test]
@@ -67,6 +69,10 @@ fn a_time_that_comes_twice_is_due_once_unless_every_hour_is_meant() {
     assert_eq!(daily, ["2026-10-25T00:30Z", "2026-10-26T01:30Z"]);
     let hourly = times("30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 3);
     assert_eq!(hourly, ["2026-10-25T00:30Z", "2026-10-25T01:30Z", "2026-10-25T02:30Z"]);
+    let all = times("30 0-23 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 3);
+    assert_eq!(all, hourly, "all hours, in other words");
+    let even = times("30 */2 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 2);
+    assert_eq!(even, ["2026-10-25T00:30Z", "2026-10-25T03:30Z"]);
     // Also when it is asked for in the hour that comes twice.
     let again = times("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1);
     assert_eq!(again, ["2026-10-26T01:30Z"]);
@@ -115,6 +121,15 @@ fn what_was_missed_is_made_up_for_as_the_rule_says() {
     spec.catch_up = CatchUp::All;
     assert_eq!(due(&spec, cursor, now, false), ["01:00"], "one after the other");
     assert_eq!(due(&spec, cursor, now, true), [] as [&str; 0], "the next one waits its turn");
+    spec.overlap = Overlap::Replace;
+    let past = "2026-01-02T00:10:00Z";
+    assert_eq!(
+        due(&spec, cursor, past, false),
+        ["01:00"],
+        "also where one takes the other's place"
+    );
+    assert_eq!(due(&spec, cursor, past, true), [] as [&str; 0]);
+    assert_eq!(due(&spec, cursor, now, true).len(), 24, "which the one that is due now does");
     spec.overlap = Overlap::Allow;
     assert_eq!(due(&spec, cursor, now, true).len(), 24);
     let long = due(&spec, "2020-01-01T00:00:00Z", now, true);
@@ -125,7 +140,9 @@ fn what_was_missed_is_made_up_for_as_the_rule_says() {
 fn seconds_that_were_missed_for_years_are_not_counted_one_by_one() {
     let mut spec = spec("* * * * * *", "Europe/Berlin");
     let (cursor, now) = ("2000-01-01T00:00:00Z", "2026-01-02T00:00:30Z");
-    assert_eq!(due(&spec, cursor, now, false).len(), 1);
+    assert_eq!(due(&spec, cursor, now, false).len(), 61, "those of the last minute are not missed");
+    let moment = "2026-01-02T00:00:27Z";
+    assert_eq!(due(&spec, moment, now, false).len(), 3, "as when the leader changes");
     spec.catch_up = CatchUp::All;
     spec.overlap = Overlap::Allow;
     assert_eq!(due(&spec, cursor, now, false).len(), 100);
@@ -144,6 +161,9 @@ fn a_schedule_that_a_wrong_clock_advanced_goes_on_from_now() {
 
 /// Every minute from `from` to `to` at which the model is due.
 fn naive(cron: &Cron, zone: &TimeZone, from: i64, to: i64) -> Vec<i64> {
+    // Its own idea of all hours: each of them has some time.
+    let has_hour = |hour| (0..60).any(|minute| cron.has_time(hour, minute, 0));
+    let follows_clock = (0..24).all(has_hour);
     let shows = |minute: i64| {
         let instant = Moment::from_second(minute * 60).expect("in range");
         zone.to_datetime(instant)
@@ -158,12 +178,12 @@ fn naive(cron: &Cron, zone: &TimeZone, from: i64, to: i64) -> Vec<i64> {
         let now = shows(minute);
         let mut skipped = before + SignedDuration::from_mins(1);
         let mut hit = false;
-        while skipped < now && !cron.follows_clock() {
+        while skipped < now && !follows_clock {
             hit |= means(skipped);
             skipped += SignedDuration::from_mins(1);
         }
         let first = seen.insert(now);
-        hit |= means(now) && (first || cron.follows_clock());
+        hit |= means(now) && (first || follows_clock);
         if hit && minute > from {
             due.push(minute);
         }
@@ -175,6 +195,7 @@ fn naive(cron: &Cron, zone: &TimeZone, from: i64, to: i64) -> Vec<i64> {
 fn field(least: u8, most: u8) -> impl Strategy<Value = String> {
     prop_oneof![
         3 => Just("*".to_owned()),
+        1 => Just(format!("{least}-{most}")),
         1 => (2u8..9).prop_map(|step| format!("*/{step}")),
         3 => (least..=most).prop_map(|number| number.to_string()),
         1 => (least..=most, 0u8..4).prop_map(move |(first, more)| {

@@ -7,11 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::field::{Field, KINDS};
+
 /// The longest expression.
 const TEXT_MAX: usize = 1024;
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const SHORTHANDS: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -21,19 +20,6 @@ const SHORTHANDS: [(&str, &str); 7] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
-
-/// One field: which numbers are meant, and whether it begins with a star.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Field {
-    bits: u64,
-    star: bool,
-}
-
-impl Field {
-    fn has(self, number: u8) -> bool {
-        number < 64 && self.bits & 1 << number != 0
-    }
-}
 
 /// A cron expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +31,8 @@ pub struct Cron {
     days: Field,
     months: Field,
     weekdays: Field,
+    /// Whether a day has to be meant by both of its fields, because one of them begins with a star.
+    both: bool,
 }
 
 /// Why a text is no cron expression.
@@ -55,88 +43,6 @@ pub struct CronError {
     text: String,
     /// What is wrong with it.
     reason: String,
-}
-
-/// What a field is called, and what may stand in it.
-struct Kind {
-    name: &'static str,
-    least: u8,
-    most: u8,
-    words: &'static [&'static str],
-}
-
-const KINDS: [Kind; 6] = [
-    Kind { name: "second", least: 0, most: 59, words: &[] },
-    Kind { name: "minute", least: 0, most: 59, words: &[] },
-    Kind { name: "hour", least: 0, most: 23, words: &[] },
-    Kind { name: "day of the month", least: 1, most: 31, words: &[] },
-    Kind { name: "month", least: 1, most: 12, words: &MONTHS },
-    Kind { name: "day of the week", least: 0, most: 7, words: &WEEKDAYS },
-];
-
-impl Kind {
-    fn number(&self, text: &str) -> Result<u8, String> {
-        let (name, least, most) = (self.name, self.least, self.most);
-        let word = self.words.iter().position(|word| word.eq_ignore_ascii_case(text));
-        if let Some(at) = word.and_then(|at| u8::try_from(at).ok()) {
-            // Months count from 1, weekdays from 0, as their least numbers do.
-            return Ok(at + least);
-        }
-        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|number| plain && (least..=most).contains(number));
-        let words = match (self.words.first(), self.words.last()) {
-            (Some(first), Some(last)) => format!(", or {first} to {last}"),
-            (None, _) | (_, None) => String::new(),
-        };
-        number.ok_or_else(|| format!("\"{text}\" is no {name}: {least} to {most}{words}"))
-    }
-
-    /// One part of a list: `*`, a number, a range, each but a number alone with a step.
-    fn part(&self, text: &str) -> Result<u64, String> {
-        let (range, step) = match text.split_once('/') {
-            Some((range, step)) => (range, Some(step)),
-            None => (text, None),
-        };
-        let (first, last) = if range == "*" {
-            (self.least, if self.most == 7 { 6 } else { self.most })
-        } else if let Some((first, last)) = range.split_once('-') {
-            let (first, last) = (self.number(first)?, self.number(last)?);
-            if first > last {
-                return Err(format!("\"{range}\" ends before it begins: write it as two ranges"));
-            }
-            (first, last)
-        } else {
-            let number = self.number(range)?;
-            if step.is_some() {
-                return Err(format!(
-                    "\"{text}\": a step goes with a range: {number}-{}/…",
-                    self.most
-                ));
-            }
-            (number, number)
-        };
-        let step: usize = match step {
-            None => 1,
-            Some(step) => {
-                let plain = !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
-                let step = step.parse().ok().filter(|step| plain && *step > 0);
-                step.ok_or_else(|| format!("\"{text}\": a step is a number above 0"))?
-            }
-        };
-        Ok((first..=last).step_by(step).fold(0, |bits, number| bits | 1 << number))
-    }
-
-    fn field(&self, text: &str) -> Result<Field, String> {
-        let mut bits = 0;
-        for part in text.split(',') {
-            bits |= self.part(part)?;
-        }
-        if self.most == 7 {
-            // Sunday has two numbers.
-            bits = (bits | bits >> 7) & 0x7f;
-        }
-        Ok(Field { bits, star: text.starts_with('*') })
-    }
 }
 
 impl FromStr for Cron {
@@ -178,6 +84,7 @@ impl FromStr for Cron {
             days: field(3)?,
             months: field(4)?,
             weekdays: field(5)?,
+            both: [3, 5].iter().any(|at: &usize| words[*at].starts_with('*')),
             text,
         })
     }
@@ -203,14 +110,11 @@ impl<'de> Deserialize<'de> for Cron {
 
 impl Cron {
     /// Whether it is meant on a day: `month` and `day` from 1, `weekday` from 0, a Sunday. Where both the day
-    /// of the month and that of the week are restricted, either is enough (as in Vixie's cron).
+    /// of the month and that of the week are restricted, either is enough; a field that begins with a star,
+    /// like `*/2`, does not count as such (as in Vixie's cron).
     pub fn has_day(&self, month: u8, day: u8, weekday: u8) -> bool {
         let (in_month, in_week) = (self.days.has(day), self.weekdays.has(weekday));
-        let day = if self.days.star || self.weekdays.star {
-            in_month && in_week
-        } else {
-            in_month || in_week
-        };
+        let day = if self.both { in_month && in_week } else { in_month || in_week };
         self.months.has(month) && day
     }
 
@@ -221,26 +125,24 @@ impl Cron {
 
     /// The first time of day that is meant, from this one on.
     pub fn next_time(&self, hour: u8, minute: u8, second: u8) -> Option<(u8, u8, u8)> {
-        let next = |field: Field, from: u8, most: u8| (from..=most).find(|it| field.has(*it));
-        let first = |field: Field, most: u8| next(field, 0, most);
         if self.hours.has(hour) {
             if self.minutes.has(minute)
-                && let Some(second) = next(self.seconds, second, 59)
+                && let Some(second) = self.seconds.next(second, 59)
             {
                 return Some((hour, minute, second));
             }
-            if let Some(minute) = minute.checked_add(1).and_then(|it| next(self.minutes, it, 59)) {
-                return Some((hour, minute, first(self.seconds, 59)?));
+            if let Some(minute) = minute.checked_add(1).and_then(|it| self.minutes.next(it, 59)) {
+                return Some((hour, minute, self.seconds.next(0, 59)?));
             }
         }
-        let hour = next(self.hours, hour.checked_add(1)?, 23)?;
-        Some((hour, first(self.minutes, 59)?, first(self.seconds, 59)?))
+        let hour = self.hours.next(hour.checked_add(1)?, 23)?;
+        Some((hour, self.minutes.next(0, 59)?, self.seconds.next(0, 59)?))
     }
 
-    /// Whether its hours are all there are, so that it follows the clock through changes of daylight
-    /// saving, instead of naming times of day.
+    /// Whether its hours are all there are, however that is written, so that it follows the clock through
+    /// changes of daylight saving, instead of naming times of day.
     pub fn follows_clock(&self) -> bool {
-        self.hours.star
+        (0..24).all(|hour| self.hours.has(hour))
     }
 
     /// Whether there is any day that is meant.
@@ -279,7 +181,16 @@ mod tests {
         let six = cron("*/15 30 2 * * 7");
         assert!(six.has_time(2, 30, 45) && six.has_day(5, 5, 0) && !six.has_day(5, 5, 6));
         assert_eq!(cron("@daily").to_string(), "@daily");
-        assert!(cron("@Hourly").follows_clock() && !cron("@daily").follows_clock());
+    }
+
+    #[test]
+    fn all_hours_follow_the_clock_however_they_are_written() {
+        for text in ["@Hourly", "0 0-23 * * *", "30 */1 * * *", "0 12-23,0-11 * * *"] {
+            assert!(cron(text).follows_clock(), "{text}");
+        }
+        for text in ["@daily", "0 */2 * * *", "0 1-23 * * *", "0 */7,5 * * *"] {
+            assert!(!cron(text).follows_clock(), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Plain data and its rules; what a zone makes of a time is not known here.
 
 mod cron;
+mod field;
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,12 +35,12 @@ pub enum Overlap {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CatchUp {
-    /// The newest one.
+    /// The newest one, unless there are some that are due now.
     #[default]
     Last,
     /// None that is more than a minute late.
     None,
-    /// The newest hundred, in order.
+    /// The newest hundred, in order: one after the other, unless runs may overlap.
     All,
 }
 
@@ -70,6 +71,9 @@ words! {
     Overlap: "skip, allow, replace", Skip "skip" Allow "allow" Replace "replace";
     CatchUp: "last, none, all", Last "last" None "none" All "all";
 }
+
+/// The most due times that are decided on at once, and the most that were missed and are made up for.
+pub const DUE_MAX: usize = 100;
 
 /// When a job runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
