@@ -15,6 +15,8 @@ use crate::units::Timestamp;
 pub const KEEP_RUNS_MAX: u32 = 100;
 /// The longest deadline of a run.
 pub const JOB_DEADLINE_MAX_MS: u64 = 366 * 24 * 3600 * 1000;
+/// The most bytes that say why a run failed.
+pub const RUN_REASON_MAX: usize = 8192;
 
 /// Rules of a job beyond its number of completions. Attempts and back-off are its restart policy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +25,8 @@ pub const JOB_DEADLINE_MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 pub struct JobPolicy {
     /// A run that takes longer has failed; `None` is no bound.
     pub deadline_ms: Option<u64>,
-    /// So many ended runs are remembered.
+    /// So many ended runs are remembered: those that ended last, and the newest one, for its number; and as
+    /// many that did not take place.
     pub keep_runs: u32,
 }
 
@@ -127,6 +130,8 @@ pub struct Run {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// The revision at which it ended.
+    pub ended: Option<Revision>,
     /// The time of the schedule that it is for.
     pub due: Option<Timestamp>,
 }
@@ -192,6 +197,7 @@ mod tests {
             phase: RunPhase::Active,
             started_at: Timestamp::default(),
             ended_at: None,
+            ended: None,
             due: None,
         }
     }

@@ -186,6 +186,7 @@ impl Change<'_> {
             phase: RunPhase::Active,
             started_at: self.now,
             ended_at: None,
+            ended: None,
             due,
         }
     }
