@@ -41,6 +41,10 @@ pub enum Mistake {
     IgnoreVersion,
     /// A slot that a plan did not see filled is filled again.
     FillSlotTwice,
+    /// A success of a job's task that is reported again counts again, for another slot.
+    CountTwice,
+    /// A time of a schedule that was decided on is decided on again.
+    FireTwice,
     /// A node may report of tasks of others.
     TrustForeignStatus,
     /// An older status replaces a newer one.
@@ -55,7 +59,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them, with the names by which they are chosen.
-    pub const ALL: [(&'static str, Self); 20] = [
+    pub const ALL: [(&'static str, Self); 22] = [
         ("skip-sync", Self::SkipSync),
         ("forget-vote", Self::ForgetVote),
         ("lose-high-water", Self::LoseHighWater),
@@ -71,6 +75,8 @@ impl Mistake {
         ("take-stale-plan", Self::TakeStalePlan),
         ("ignore-version", Self::IgnoreVersion),
         ("fill-slot-twice", Self::FillSlotTwice),
+        ("count-twice", Self::CountTwice),
+        ("fire-twice", Self::FireTwice),
         ("trust-foreign-status", Self::TrustForeignStatus),
         ("status-goes-back", Self::StatusGoesBack),
         ("forget-generation", Self::ForgetGeneration),

@@ -12,7 +12,7 @@ use swarm_model::task::{Eviction, Task, TaskStatus};
 use swarm_model::task_state::{DesiredState, ObservedState};
 
 use super::Change;
-use super::run::Busy;
+use super::seats::Busy;
 use crate::mistake::{Mistake, planted};
 
 impl Change<'_> {
@@ -96,7 +96,9 @@ impl Change<'_> {
             Decision::Fire { service, cursor_was, cursor, due } => {
                 self.fire(*service, *cursor_was, *cursor, due)
             }
-            Decision::EndRun { service, run, phase } => self.end_run(*service, *run, phase),
+            Decision::EndRun { service, run, phase } => {
+                self.end_run(restless.base, *service, *run, phase)
+            }
         }
     }
 
@@ -139,7 +141,7 @@ impl Change<'_> {
     }
 
     /// Whether what has `meta` changed after `base`, by another entry than this one.
-    fn is_later(&self, meta: Meta, base: Revision) -> bool {
+    pub(super) fn is_later(&self, meta: Meta, base: Revision) -> bool {
         meta.version > base.into() && meta.version != self.at.into()
     }
 

@@ -6,11 +6,13 @@
 mod change;
 mod cluster;
 mod config;
+mod due;
 mod guard;
 mod node;
 mod recover;
 mod requests;
 mod run;
+mod seats;
 mod service;
 mod snapshot;
 mod task;

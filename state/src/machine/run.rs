@@ -3,50 +3,22 @@
 //! A success is counted in the entry that records the end of its task: so there are as many as tasks ended
 //! well in different slots, whatever leaders do. Which tasks a run needs is the leader's decision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use swarm_model::event::{Action, Subject};
 use swarm_model::id::{NodeId, ServiceId};
-use swarm_model::job::{Run, RunPhase};
+use swarm_model::job::{RUN_REASON_MAX, Run, RunPhase};
+use swarm_model::meta::Revision;
 use swarm_model::outcome::{Done, Outcome, Rejection};
-use swarm_model::plan::NewTask;
 use swarm_model::ranges::Ranges;
-use swarm_model::schedule::Overlap;
 use swarm_model::service::{Service, ServiceMode};
-use swarm_model::task::{Slot, Task};
+use swarm_model::task::Task;
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::units::Timestamp;
-use swarm_model::view::View;
 
 use super::Change;
-
-/// The most runs of one job that go on at a time, though they may overlap: programs that never end would
-/// pile up without a bound.
-pub(super) const ACTIVE_RUNS_MAX: usize = 100;
-
-/// The slots of runs that are taken while a plan is applied: found out once a plan.
-#[derive(Debug, Default)]
-pub(super) struct Busy(BTreeMap<(ServiceId, u64), BTreeSet<Slot>>);
-
-impl Busy {
-    /// Takes `slot` of `run` if fewer than `most` are taken, or it is one of them.
-    fn admits(&mut self, view: &View, run: &Run, slot: Slot, most: u32) -> bool {
-        let taken = self.0.entry((run.service, run.number)).or_insert_with(|| {
-            let tasks = view.tasks_of(run.service).filter(|task| task.takes_slot());
-            let open = |slot: &Slot| {
-                run.index_of(*slot).is_some_and(|index| !run.succeeded.contains(index))
-            };
-            tasks.map(|task| task.slot).filter(open).collect()
-        });
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        if taken.len() >= most && !taken.contains(&slot) {
-            return false;
-        }
-        taken.insert(slot);
-        true
-    }
-}
+use crate::mistake::{Mistake, planted};
 
 impl Change<'_> {
     /// Starts a run because somebody asked for it.
@@ -61,58 +33,6 @@ impl Change<'_> {
         self.view.put_service(service.clone());
         self.start_run(&service, None);
         Ok(done)
-    }
-
-    /// The run of `service` that another one may not run beside, the oldest of the newest that fill all
-    /// places; such as have to give way are ended.
-    fn in_the_way(&mut self, service: &Service) -> Option<u64> {
-        let overlap = service.spec.schedule.as_ref().map(|schedule| schedule.overlap);
-        let most = match overlap.unwrap_or_default() {
-            Overlap::Skip => 1,
-            Overlap::Allow => ACTIVE_RUNS_MAX,
-            Overlap::Replace => {
-                self.end_runs(service, None, &RunPhase::Replaced);
-                return None;
-            }
-        };
-        let active = self.view.runs_of(service.id).rev().filter(|run| run.is_active());
-        active.map(|run| run.number).nth(most - 1)
-    }
-
-    /// Lets a job run for each time at which it was due; `None` when one of them was decided on before.
-    /// The service keeps its version: nobody changed what it is, so no change of somebody's is in the way.
-    pub(super) fn fire(
-        &mut self,
-        id: ServiceId,
-        cursor_was: Timestamp,
-        cursor: Timestamp,
-        due: &[Timestamp],
-    ) -> Option<()> {
-        let found = self.view.services.get(&id)?;
-        let mut service = Service::clone(found);
-        let state = service.schedule.as_mut().filter(|state| state.cursor == cursor_was)?;
-        if service.removing {
-            return None;
-        }
-        state.cursor = cursor;
-        self.view.put_service(service.clone());
-        if due.is_empty() {
-            let more = [("schedule", format!("goes on from {cursor}, the clock was ahead"))];
-            let name = service.spec.name.to_string();
-            self.emit(Subject::Service(id), Action::Update, &name, &more);
-        }
-        for due in due {
-            match self.in_the_way(&service) {
-                None => self.start_run(&service, Some(*due)),
-                Some(run) => {
-                    let reason = format!("run {run} still went on");
-                    let skipped = self.new_run(&service, Some(*due));
-                    self.finish(skipped, RunPhase::Skipped { reason });
-                    self.forget_runs(&service);
-                }
-            }
-        }
-        Some(())
     }
 
     /// Stops one run, or all that go on, because somebody asked for it.
@@ -135,7 +55,12 @@ impl Change<'_> {
     }
 
     /// Ends the runs of `service` that go on, or the one of that `number`: how many.
-    fn end_runs(&mut self, service: &Service, number: Option<u64>, phase: &RunPhase) -> usize {
+    pub(super) fn end_runs(
+        &mut self,
+        service: &Service,
+        number: Option<u64>,
+        phase: &RunPhase,
+    ) -> usize {
         let runs = self.view.runs_of(service.id).filter(|run| run.is_active());
         let runs = runs.filter(|run| number.is_none_or(|number| number == run.number));
         let runs: Vec<Run> = runs.map(|run| Run::clone(run)).collect();
@@ -150,7 +75,7 @@ impl Change<'_> {
         self.start_run(service, None);
     }
 
-    /// Starts a run of `service`, a job, and forgets the oldest ones that ended.
+    /// Starts a run of `service`, a job.
     pub(super) fn start_run(&mut self, service: &Service, due: Option<Timestamp>) {
         let run = self.new_run(service, due);
         if run.completions == 0 {
@@ -159,12 +84,13 @@ impl Change<'_> {
         } else {
             self.emit_run(&run);
             self.view.runs.insert((run.service, run.number), Arc::new(run));
+            // The one before may have stayed for its number alone.
+            self.forget_runs(service);
         }
-        self.forget_runs(service);
     }
 
     /// The next run of `service`.
-    fn new_run(&self, service: &Service, due: Option<Timestamp>) -> Run {
+    pub(super) fn new_run(&self, service: &Service, due: Option<Timestamp>) -> Run {
         let id = service.id;
         let number = self.view.newest_run(id).map_or(1, |run| run.number + 1);
         let (completions, nodes) = match service.spec.mode {
@@ -191,16 +117,23 @@ impl Change<'_> {
         }
     }
 
-    /// Forgets the oldest runs that ended, those that did not take place apart from the others.
-    fn forget_runs(&mut self, service: &Service) {
+    /// Forgets the runs of `service` that ended first, those that did not take place apart from the others.
+    /// The newest one stays in any case: the next one's number follows from it.
+    pub(super) fn forget_runs(&mut self, service: &Service) {
         let id = service.id;
         let most = usize::try_from(service.spec.job.keep_runs).unwrap_or(usize::MAX);
+        let newest = self.view.newest_run(id).map(|run| run.number);
         let is_skipped = |run: &Run| matches!(run.phase, RunPhase::Skipped { .. });
         for skipped in [false, true] {
-            let runs = self.view.runs_of(id).rev();
+            let runs = self.view.runs_of(id);
             let ended = runs.filter(|run| !run.is_active() && is_skipped(run) == skipped);
-            let forgotten: Vec<u64> = ended.skip(most).map(|run| run.number).collect();
-            forgotten.into_iter().for_each(|run| drop(self.view.runs.remove(&(id, run))));
+            let mut ended: Vec<_> =
+                ended.map(|run| (Reverse(run.ended), Reverse(run.number))).collect();
+            ended.sort_unstable();
+            let forgotten = ended.into_iter().skip(most).map(|(_, Reverse(number))| number);
+            forgotten.filter(|number| Some(*number) != newest).for_each(|number| {
+                self.view.runs.remove(&(id, number));
+            });
         }
     }
 
@@ -218,9 +151,20 @@ impl Change<'_> {
         self.view.nodes.values().filter(fits).map(|node| node.id).collect()
     }
 
-    /// Ends a run as the leader decided; `None` when it has ended, or is not as far as that says.
-    pub(super) fn end_run(&mut self, id: ServiceId, run: u64, phase: &RunPhase) -> Option<()> {
+    /// Ends a run as the leader decided on what was there at `base`; `None` when it has ended, is not as far
+    /// as that says, or the job is another one by now: its deadline or attempts may be.
+    pub(super) fn end_run(
+        &mut self,
+        base: Revision,
+        id: ServiceId,
+        run: u64,
+        phase: &RunPhase,
+    ) -> Option<()> {
         let run = self.view.runs.get(&(id, run)).filter(|run| run.is_active())?;
+        let service = self.view.services.get(&id)?;
+        if self.is_later(service.meta, base) || phase.reason().len() > RUN_REASON_MAX {
+            return None;
+        }
         match phase {
             RunPhase::Active | RunPhase::Skipped { .. } => return None,
             RunPhase::Complete => {
@@ -250,7 +194,11 @@ impl Change<'_> {
         let mut run = Run::clone(found);
         match task.status.state {
             ObservedState::Complete => {
-                run.succeeded.insert(index);
+                let again = !run.succeeded.insert(index) && planted(Mistake::CountTwice);
+                let other = run.succeeded.missing(run.completions).next().filter(|_| again);
+                other.into_iter().for_each(|index| {
+                    run.succeeded.insert(index);
+                });
             }
             ObservedState::Failed | ObservedState::Rejected
                 if task.desired <= DesiredState::Running =>
@@ -278,15 +226,19 @@ impl Change<'_> {
     }
 
     /// Stores `run` as ended.
-    fn finish(&mut self, mut run: Run, phase: RunPhase) {
+    pub(super) fn finish(&mut self, mut run: Run, phase: RunPhase) {
         run.phase = phase;
-        run.ended_at = Some(self.now);
+        (run.ended_at, run.ended) = (Some(self.now), Some(self.at));
         let (id, version) = (run.service, run.template_version);
-        if run.phase == RunPhase::Complete && self.view.histories.contains_key(&id) {
+        let service = self.view.services.get(&id).cloned();
+        // Tasks are made from the template of their time: after a change the run proves none.
+        let proves = service.as_ref().is_some_and(|service| service.template_version == version);
+        if run.phase == RunPhase::Complete && proves && self.view.histories.contains_key(&id) {
             self.history(id).note_stood(version);
         }
         self.emit_run(&run);
         self.view.runs.insert((id, run.number), Arc::new(run));
+        service.into_iter().for_each(|service| self.forget_runs(&service));
     }
 
     fn emit_run(&mut self, run: &Run) {
@@ -300,23 +252,5 @@ impl Change<'_> {
             ("due", run.due.map(|due| due.to_string()).unwrap_or_default()),
         ];
         self.emit(Subject::Service(run.service), Action::Update, &name, &more);
-    }
-
-    /// Whether a task may be created in `task`'s slot: the run goes on, the slot has yet to succeed, and
-    /// there is a seat.
-    pub(super) fn run_takes(&self, busy: &mut Busy, new: &NewTask) -> bool {
-        let Some(number) = new.slot.run() else { return true };
-        let run = self.view.runs.get(&(new.service, number)).filter(|run| run.is_active());
-        let Some((run, index)) = run.and_then(|run| Some((run, run.index_of(new.slot)?))) else {
-            return false;
-        };
-        let service = self.view.services.get(&new.service);
-        let most = service.map_or(0, |service| match service.spec.mode {
-            ServiceMode::ReplicatedJob { max_concurrent, .. } => max_concurrent,
-            ServiceMode::Replicated { .. } | ServiceMode::Global {} | ServiceMode::GlobalJob {} => {
-                0
-            }
-        });
-        !run.succeeded.contains(index) && (most == 0 || busy.admits(self.view, run, new.slot, most))
     }
 }

@@ -36,6 +36,8 @@ impl Change<'_> {
                 let ended = task.status.state.is_terminal().then(|| task.clone());
                 self.put_task(task, Action::Update);
                 ended.into_iter().for_each(|task| self.count_end(&task));
+            } else if task.status.state == ObservedState::Complete && planted(Mistake::CountTwice) {
+                self.count_end(&Task::clone(task));
             }
         }
         DONE

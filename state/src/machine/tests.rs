@@ -22,6 +22,7 @@ use super::*;
 mod evict;
 mod guard;
 mod jobs;
+mod runs;
 mod updates;
 
 const TERM: Term = Term(1);
@@ -31,6 +32,8 @@ const TERM: Term = Term(1);
 struct Log {
     machine: Machine,
     next: u64,
+    /// What happened.
+    events: Vec<Event>,
 }
 
 impl Log {
@@ -50,7 +53,9 @@ impl Log {
         self.next += 1;
         let at = Timestamp::from_millis(1000 * self.next);
         let command = Command { request, at, actor: Actor::default(), op, if_revision: None };
-        self.machine.apply(Revision(self.next), TERM, &command).0
+        let (outcome, events) = self.machine.apply(Revision(self.next), TERM, &command);
+        self.events.extend(events);
+        outcome
     }
 
     fn apply(&mut self, op: Op) -> Outcome {

@@ -174,6 +174,8 @@ impl Change<'_> {
         if anew {
             self.run_anew(&service);
         }
+        // Fewer may be wanted now.
+        self.forget_runs(&service);
         done
     }
 
@@ -223,8 +225,12 @@ impl Change<'_> {
         service.schedule = match (&service.spec.schedule, before) {
             (None, _) => None,
             (Some(now), Some(before)) if now.is_at(before) => service.schedule,
-            // Times that it was not due at by the former schedule were not missed.
-            (Some(_), _) => Some(ScheduleState { cursor: self.now }),
+            // Times that it was not due at by the former schedule were not missed; those that were decided
+            // on by another clock were that.
+            (Some(_), _) => {
+                let before = service.schedule.map(|schedule| schedule.cursor);
+                Some(ScheduleState { cursor: before.map_or(self.now, |it| it.max(self.now)) })
+            }
         };
         service.meta.touch(self.at, self.now);
         let by = Some(self.actor.clone());
@@ -241,7 +247,8 @@ impl Change<'_> {
     /// an update is one to go back to.
     fn note_standing(&mut self, service: &Service) {
         let template_version = service.template_version;
-        if !self.view.histories.contains_key(&service.id) {
+        let first = !self.view.histories.contains_key(&service.id);
+        if first {
             self.history(service.id).push(SpecRecord {
                 version: service.meta.version,
                 template_version,
@@ -256,10 +263,8 @@ impl Change<'_> {
             let runs = task.status.state == ObservedState::Running;
             runs && task.template_version == template_version
         });
-        let ran = self
-            .view
-            .runs_of(service.id)
-            .any(|run| run.phase == RunPhase::Complete && run.template_version == template_version);
+        // What runs prove later is noted when they are complete.
+        let ran = first && self.view.runs_of(service.id).any(|run| run.phase == RunPhase::Complete);
         let open = service.update.as_ref().is_some_and(UpdateState::is_open);
         if ran || runs && !open && !service.spec.mode.is_job() {
             self.history(service.id).note_stood(template_version);

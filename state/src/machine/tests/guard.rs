@@ -190,7 +190,7 @@ fn a_replica_that_began_with_an_older_snapshot_finds_the_same() {
     let mut log = world();
     let early = Machine::restore(&log.machine.snapshot().expect("small")).expect("whole");
     assert_eq!(early.view().intent, Revision(0), "nobody asked for it yet");
-    let mut other = Log { machine: early, next: log.next };
+    let mut other = Log { machine: early, next: log.next, ..Log::default() };
     for log in [&mut log, &mut other] {
         assert_eq!(guarded(log, 4, scaled(2)), conflict(5, 4));
         log.apply(Op::RemoveConfig { id: ConfigId::from_raw(1) }).expect("nobody uses it");
@@ -198,7 +198,10 @@ fn a_replica_that_began_with_an_older_snapshot_finds_the_same() {
     assert_eq!(log.machine.view(), other.machine.view());
     let late = Machine::restore(&log.machine.snapshot().expect("small")).expect("whole");
     assert_eq!(late.view(), log.machine.view());
-    assert_eq!(guarded(&mut Log { machine: late, next: log.next }, 6, scaled(2)), conflict(7, 6));
+    assert_eq!(
+        guarded(&mut Log { machine: late, next: log.next, ..Log::default() }, 6, scaled(2)),
+        conflict(7, 6)
+    );
 }
 
 #[test]

@@ -1,40 +1,36 @@
 //! Runs of jobs, command by command.
 
-use std::time::Duration;
-
 use swarm_model::job::{Run, RunPhase};
-use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 
 use super::*;
-use crate::machine::run::ACTIVE_RUNS_MAX;
 
-const JOB: ServiceId = ServiceId::from_raw(7);
+pub(super) const JOB: ServiceId = ServiceId::from_raw(7);
 
-fn job(completions: u32, max_concurrent: u32) -> Box<ServiceSpec> {
+pub(super) fn job(completions: u32, max_concurrent: u32) -> Box<ServiceSpec> {
     let mut spec = spec("batch", 1);
     spec.mode = ServiceMode::ReplicatedJob { completions, max_concurrent };
     spec
 }
 
 /// A cluster with a job (version 2).
-fn created(completions: u32, max_concurrent: u32) -> Log {
+pub(super) fn created(completions: u32, max_concurrent: u32) -> Log {
     let mut log = Log::with_cluster();
     log.apply(Op::CreateService { id: JOB, spec: job(completions, max_concurrent) }).expect("new");
     log
 }
 
-fn run(log: &Log) -> &Run {
+pub(super) fn run(log: &Log) -> &Run {
     log.machine.view().newest_run(JOB).expect("a job has a run")
 }
 
-fn in_slot(id: u128, run: u64, index: u32) -> Decision {
+pub(super) fn in_slot(id: u128, run: u64, index: u32) -> Decision {
     let Decision::CreateTask(new) = new_task(id, 7, Version(2), Some(1)) else {
         unreachable!("that is what it makes")
     };
     Decision::CreateTask(Box::new(NewTask { slot: Slot::Job { run, index }, ..*new }))
 }
 
-fn end(log: &mut Log, task: u128, state: ObservedState) {
+pub(super) fn end(log: &mut Log, task: u128, state: ObservedState) {
     log.apply(report(1, task, state)).expect("reported");
 }
 
@@ -106,6 +102,30 @@ fn a_leader_ends_a_run_once_and_completes_none_that_is_not() {
 }
 
 #[test]
+fn a_run_is_not_given_up_by_rules_that_were_changed_since() {
+    let mut log = created(2, 0);
+    let base = Revision(log.next);
+    let mut spec = job(2, 0);
+    spec.job.deadline_ms = Some(3_600_000);
+    log.apply(Op::UpdateService { id: JOB, version: None, spec, steered: true }).expect("valid");
+    let phase = RunPhase::Failed { reason: "its deadline is over".to_owned() };
+    let changes = vec![Decision::EndRun { service: JOB, run: 1, phase: phase.clone() }];
+    assert_eq!(log.apply(Op::ApplyPlan { term: TERM, base, changes }), REFUSED);
+    assert_eq!(log.plan(Decision::EndRun { service: JOB, run: 1, phase }), APPLIED);
+}
+
+#[test]
+fn why_a_run_failed_is_told_within_a_bound() {
+    let mut log = created(2, 0);
+    let end = |bytes: usize| {
+        let phase = RunPhase::Failed { reason: "x".repeat(bytes) };
+        Decision::EndRun { service: JOB, run: 1, phase }
+    };
+    assert_eq!(log.plan(end(100_000)), REFUSED);
+    assert_eq!(log.plan(end(1000)), APPLIED);
+}
+
+#[test]
 fn a_new_template_replaces_the_run_and_nothing_is_rolled_out() {
     let mut log = created(2, 0);
     assert_eq!(log.plan(in_slot(50, 1, 1)), APPLIED);
@@ -151,32 +171,6 @@ fn what_ends_well_after_its_run_was_stopped_counts_for_nothing() {
     log.apply(Op::StopRun { id: JOB, run: None }).expect("it goes on");
     end(&mut log, 50, ObservedState::Complete);
     assert_eq!((run(&log).phase.clone(), run(&log).succeeded.count()), (RunPhase::Stopped, 0));
-}
-
-#[test]
-fn runs_that_may_overlap_do_not_pile_up_without_a_bound() {
-    let mut log = Log::with_cluster();
-    let mut spec = job(1, 0);
-    spec.schedule = Some(ScheduleSpec {
-        cron: "* * * * *".parse().expect("is a schedule"),
-        time_zone: "UTC".to_owned(),
-        overlap: Overlap::Allow,
-        catch_up: CatchUp::All,
-    });
-    log.apply(Op::CreateService { id: JOB, spec }).expect("new");
-    let cursor_was = log.machine.view().services[&JOB].schedule.expect("it has one").cursor;
-    let due: Vec<_> = (1..=120).map(|at| cursor_was.after(Duration::from_secs(60 * at))).collect();
-    assert_eq!(
-        log.plan(Decision::Fire { service: JOB, cursor_was, cursor: due[119], due }),
-        APPLIED
-    );
-    let active = |log: &Log| log.machine.view().runs_of(JOB).filter(|it| it.is_active()).count();
-    assert_eq!(active(&log), ACTIVE_RUNS_MAX);
-    let refused = log.apply(Op::StartRun { id: JOB }).expect_err("all places are taken");
-    assert!(refused.to_string().contains("run 1 of batch goes on"), "{refused}");
-    log.apply(Op::StopRun { id: JOB, run: Some(1) }).expect("it goes on");
-    log.apply(Op::StartRun { id: JOB }).expect("there is a place");
-    assert_eq!(active(&log), ACTIVE_RUNS_MAX);
 }
 
 #[test]
