@@ -3,7 +3,7 @@
 //!
 //! Checks no rules of its own beyond these two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_model::id::{NodeId, ServiceId, TaskId};
 use swarm_model::job::RunPhase;
@@ -35,7 +35,7 @@ pub(crate) struct Draft {
     orphaned: BTreeSet<TaskId>,
     /// Tasks that this plan forgets.
     removed: BTreeSet<TaskId>,
-    wake_at: Option<Timestamp>,
+    later: BTreeMap<ServiceId, Timestamp>,
     left: BTreeSet<ServiceId>,
 }
 
@@ -55,9 +55,10 @@ impl Draft {
         self.left.insert(service);
     }
 
-    /// Asks to look again at `at`, should nothing happen before.
-    pub(crate) fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    /// Asks to look at `service` again at `at`, should nothing happen before.
+    pub(crate) fn wake(&mut self, service: ServiceId, at: Timestamp) {
+        let first = self.later.entry(service).or_insert(at);
+        *first = at.min(*first);
     }
 
     /// Wants `desired` of `task`; nothing when that or more is wanted already.
@@ -251,6 +252,6 @@ impl Draft {
 
     /// The plan.
     pub(crate) fn into_plan(self) -> Plan {
-        Plan { changes: self.changes, wake_at: self.wake_at, left: self.left }
+        Plan { changes: self.changes, later: self.later, left: self.left }
     }
 }

@@ -27,8 +27,8 @@ use crate::survey::{self, Survey};
 const LATER: Duration = Duration::from_secs(1);
 
 /// Decides what has to change. An empty plan means that all is as it should be, or that the
-/// cluster waits for nodes, for the time in `wake_at`, or for something to fit. At that time the
-/// caller asks again with the same scope.
+/// cluster waits for nodes, for the times in `later`, or for something to fit. At such a time the
+/// caller asks again about that service.
 ///
 /// A change may be refused when its object changed meanwhile; the next round decides it again.
 pub fn reconcile(view: &View, scope: &Scope, now: Timestamp, ids: &mut dyn IdSource) -> Plan {
@@ -181,7 +181,7 @@ impl<'a> Placing<'a> {
         }
         let task = seed.into_task(need, placed.as_ref(), now, ids);
         if let Some(until) = task.not_before {
-            self.draft.wake(until);
+            self.draft.wake(need.service.id, until);
         }
         self.draft.create(task);
         for ended in &need.replaced {
@@ -224,7 +224,10 @@ impl<'a> Placing<'a> {
         let left = draft.changes_left();
         match self.scheduler.make_room(task, need.service, &need.wish, &fate) {
             Room::None => {}
-            Room::Later => self.draft.wake(self.scheduler.now().after(LATER)),
+            Room::Later => {
+                let now = self.scheduler.now();
+                self.draft.wake(need.service.id, now.after(LATER));
+            }
             // Half of them would help nobody.
             Room::Made(victims) if victims.len() > left => self.draft.leave(need.service.id),
             Room::Made(victims) => {

@@ -2,7 +2,7 @@
 //!
 //! A scope is a hint that saves work. Waiting tasks are found by every round, however small its
 //! scope; delays and deadlines by a round that looks at their service, which then asks to be called
-//! with the same scope when they are over.
+//! for that service when they are over.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! What a round looks at: the services in its scope, and everything that waits.
 //!
 //! Costs as much as the scope is large. What becomes due at a time is found because the round that saw
-//! it coming asked to be woken, with the same scope.
+//! it coming asked to be woken for that service.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -69,14 +69,16 @@ pub(crate) fn note_wake(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
         return;
     }
     if task.is_active() && task.desired == DesiredState::Ready {
-        restart::delayed_until(task, facts.now).into_iter().for_each(|at| draft.wake(at));
+        restart::delayed_until(task, facts.now)
+            .into_iter()
+            .for_each(|at| draft.wake(task.service, at));
     }
     if task.is_active()
         && let Some(Eviction::Rebalanced { at, .. }) = task.eviction
     {
         let lapses = at.after(REBALANCED_WITHIN);
         let ahead = lapses > facts.now && at.since(facts.now) < REBALANCED_WITHIN;
-        ahead.then_some(lapses).into_iter().for_each(|at| draft.wake(at));
+        ahead.then_some(lapses).into_iter().for_each(|at| draft.wake(task.service, at));
     }
     let due_at = match facts.host(task.node) {
         Host::Unplaced | Host::Gone => None,
@@ -85,5 +87,5 @@ pub(crate) fn note_wake(facts: Facts<'_>, task: &Task, draft: &mut Draft) {
         Host::Alive(node) if task.is_active() => node.drain.and_then(|drain| drain.deadline),
         Host::Alive(_) => None,
     };
-    due_at.filter(|at| *at > facts.now).into_iter().for_each(|at| draft.wake(at));
+    due_at.filter(|at| *at > facts.now).into_iter().for_each(|at| draft.wake(task.service, at));
 }

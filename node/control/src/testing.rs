@@ -6,7 +6,7 @@
 
 mod checks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::ProptestConfig;
@@ -100,7 +100,7 @@ pub(crate) struct Cluster {
     /// When the present leader took the lead.
     led_since: Timestamp,
     /// What is to be looked at later, as the leader keeps it.
-    later: BTreeMap<Timestamp, Scope>,
+    later: BTreeSet<(Timestamp, ServiceId)>,
 }
 
 /// `factor` times as many cases as a property has, which is 256 or what `PROPTEST_CASES` says.
@@ -173,7 +173,7 @@ impl Cluster {
             scope: Scope::default(),
             wake_at: None,
             led_since: Timestamp::default(),
-            later: BTreeMap::new(),
+            later: BTreeSet::new(),
         };
         cluster.add_node();
         while cluster.nodes.len() < count {
@@ -293,18 +293,26 @@ impl Cluster {
         self.apply(Op::ReportStatus { node, reports }).expect("reports are never rejected");
     }
 
+    /// What is to be looked at now though nothing happened.
+    pub(crate) fn due(&mut self) -> Scope {
+        let mut scope = Scope::default();
+        while let Some(due) = self.later.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.later.remove(&due);
+            scope.services.insert(due.1);
+        }
+        scope
+    }
+
     /// One round with the scope of what happened; checks the plan and what became of it.
     pub(crate) fn round(&mut self) -> Plan {
-        while let Some(due) = self.later.first_entry().filter(|due| *due.key() <= self.now) {
-            self.scope.merge(due.remove());
-        }
+        let due = self.due();
+        self.scope.merge(due);
         let mut scope = std::mem::take(&mut self.scope);
         scope.led_since = self.led_since;
         let plan = reconcile(self.machine.view(), &scope, self.now, &mut self.ids);
-        if let Some(at) = plan.wake_at.filter(|at| *at > self.now) {
-            self.later.entry(at).or_default().merge(scope);
-        }
-        self.wake_at = self.later.first_key_value().map(|(at, _)| *at);
+        let later = plan.later.iter().filter(|(_, at)| **at > self.now);
+        self.later.extend(later.map(|(service, at)| (*at, *service)));
+        self.wake_at = self.later.first().map(|(at, _)| *at);
         self.scope.services.extend(&plan.left);
         self.carry_out(&plan);
         plan

@@ -1,11 +1,12 @@
 //! Turns what changed into plans, and plans into commands.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use swarm_control::{Scope, reconcile};
 use swarm_model::command::Op;
+use swarm_model::id::ServiceId;
 use swarm_model::meta::Term;
 use swarm_model::outcome::{Done, Outcome};
 use swarm_model::plan::Plan;
@@ -25,7 +26,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// Which parts of the view to look at, now and later.
 struct Agenda {
     now: Scope,
-    later: BTreeMap<Timestamp, Scope>,
+    /// Schedules, delays and deadlines: each is a matter of its service, however much was looked at by the
+    /// round that saw it coming.
+    later: BTreeSet<(Timestamp, ServiceId)>,
     /// When it was last looked at.
     looked: Timestamp,
 }
@@ -33,7 +36,7 @@ struct Agenda {
 impl Default for Agenda {
     /// A new leader knows nothing: everything is to be looked at.
     fn default() -> Self {
-        Self { now: Scope::everything(), later: BTreeMap::new(), looked: Timestamp::default() }
+        Self { now: Scope::everything(), later: BTreeSet::new(), looked: Timestamp::default() }
     }
 }
 
@@ -56,16 +59,14 @@ impl Agenda {
             self.now = Scope::everything();
         }
         self.looked = now;
-        while let Some(entry) = self.later.first_entry() {
-            if *entry.key() > now {
-                break;
-            }
-            self.now.merge(entry.remove());
+        while let Some(due) = self.later.first().copied().filter(|(at, _)| *at <= now) {
+            self.later.remove(&due);
+            self.now.services.insert(due.1);
         }
     }
 
     fn next_wake(&self, now: Timestamp) -> Duration {
-        self.later.first_key_value().map_or(SWEEP, |(at, _)| at.since(now)).min(SWEEP)
+        self.later.first().map_or(SWEEP, |(at, _)| at.since(now)).min(SWEEP)
     }
 }
 
@@ -138,10 +139,9 @@ async fn round(
 ) -> Result<Round, Error> {
     let view = core.consensus.view();
     let now = core.clock.now();
-    let Plan { changes, wake_at, left } = decide(core, &view, scope, now);
-    if let Some(at) = wake_at.filter(|at| *at > now) {
-        agenda.later.entry(at).or_default().merge(scope.clone());
-    }
+    let Plan { changes, later, left } = decide(core, &view, scope, now);
+    let later = later.into_iter().filter(|(_, at)| *at > now);
+    agenda.later.extend(later.map(|(service, at)| (at, service)));
     if changes.is_empty() {
         return Ok(Round::Done);
     }
@@ -191,12 +191,14 @@ mod tests {
     fn what_is_due_later_waits_for_its_time_only() {
         let at = |ms| Timestamp::from_millis(ms);
         let mut agenda = Agenda { now: Scope::default(), ..Agenda::default() };
-        agenda.later.insert(at(2000), Scope::everything());
+        let service = ServiceId::from_raw(7);
+        agenda.later.insert((at(2000), service));
         assert_eq!(agenda.next_wake(at(500)), Duration::from_millis(1500));
         agenda.ripen(at(1999));
         assert!(agenda.now.is_empty());
         agenda.ripen(at(2000));
-        assert!(agenda.now.all && agenda.later.is_empty());
+        assert!(!agenda.now.all && agenda.later.is_empty());
+        assert_eq!(agenda.now.services, [service].into());
         assert_eq!(agenda.next_wake(at(2000)), SWEEP);
         agenda.now = Scope::default();
         agenda.ripen(at(1999));

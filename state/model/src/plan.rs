@@ -1,7 +1,7 @@
 //! Decisions of the leader as data: a list of small changes, each guarded by the version it was
 //! decided on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -149,9 +149,16 @@ pub enum Change {
 pub struct Plan {
     /// In order.
     pub changes: Vec<Change>,
-    /// When to look again though nothing happens: the earliest delay that ends.
-    pub wake_at: Option<Timestamp>,
+    /// When to look again at which services though nothing happens: the earliest delay of each that ends.
+    pub later: BTreeMap<ServiceId, Timestamp>,
     /// Services for which there was no room in this plan: the next round follows at once and has to
     /// look at them, besides what this plan touches.
     pub left: BTreeSet<ServiceId>,
+}
+
+impl Plan {
+    /// When to look again at anything.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.later.values().min().copied()
+    }
 }

@@ -1,7 +1,7 @@
 //! What would become of a change: the same decisions on a copy of the world, which pretends that every
 //! agent does as it is told.
 //!
-//! Decides nothing of its own: it runs `reconcile`, moves the time on to each `wake_at`, and watches.
+//! Decides nothing of its own: it runs `reconcile`, moves the time on to whatever is due next, and watches.
 //! Programs are taken to start at once and to run for ever; that one fails is not foreseen. Those of a
 //! job's run that begins with the change end well at once; what goes on of other runs goes on, and no
 //! schedule is due.
@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm_model::command::{Op, REPORTS_MAX, StatusReport};
 use swarm_model::event::{Event, Subject};
-use swarm_model::id::{IdSource, NodeId, TaskId};
+use swarm_model::id::{IdSource, NodeId, ServiceId, TaskId};
 use swarm_model::meta::{Revision, Term};
 use swarm_model::outcome::{Outcome, Rejection};
 use swarm_model::plan::Plan;
@@ -85,7 +85,7 @@ pub fn forecast(
         world,
         now,
         scope: Scope::everything(),
-        later: BTreeMap::new(),
+        later: BTreeSet::new(),
         restless: BTreeSet::new(),
     };
     for op in ops {
@@ -107,7 +107,7 @@ struct Run<'w, W> {
     /// What to look at in the next round.
     scope: Scope,
     /// The same, when its time has come.
-    later: BTreeMap<Timestamp, Scope>,
+    later: BTreeSet<(Timestamp, ServiceId)>,
     /// Tasks that their agents may have something to do for.
     restless: BTreeSet<TaskId>,
 }
@@ -136,10 +136,11 @@ impl<W: World> Run<'_, W> {
             if self.agents() || planned || !self.scope.is_empty() {
                 continue;
             }
-            let Some((at, _)) = self.later.first_key_value() else { return true };
+            let Some((at, _)) = self.later.first() else { return true };
             self.now = (*at).max(self.now.after(Duration::from_millis(1)));
-            while let Some(due) = self.later.first_entry().filter(|due| *due.key() <= self.now) {
-                self.scope.merge(due.remove());
+            while let Some(due) = self.later.first().copied().filter(|(at, _)| *at <= self.now) {
+                self.later.remove(&due);
+                self.scope.services.insert(due.1);
             }
         }
         false
@@ -153,10 +154,9 @@ impl<W: World> Run<'_, W> {
         let scope = Scope { still: true, ..std::mem::take(&mut self.scope) };
         let view = self.world.view();
         let base = view.revision;
-        let Plan { changes, wake_at, left } = reconcile(view, &scope, self.now, ids);
-        if let Some(at) = wake_at.filter(|at| *at > self.now) {
-            self.later.entry(at).or_default().merge(scope);
-        }
+        let Plan { changes, later, left } = reconcile(view, &scope, self.now, ids);
+        let later = later.into_iter().filter(|(_, at)| *at > self.now);
+        self.later.extend(later.map(|(service, at)| (at, service)));
         if changes.is_empty() {
             return false;
         }

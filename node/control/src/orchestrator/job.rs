@@ -91,7 +91,7 @@ fn fire(round: &mut Round<'_, '_>) -> bool {
     let Ok(schedule) = Schedule::new(spec) else { return false };
     let busy = round.facts.view.runs_of(service.id).any(|run| run.is_active());
     let Due { fire, cursor, next } = schedule.due(state, round.facts.now, busy);
-    next.into_iter().for_each(|at| round.draft.wake(at));
+    next.into_iter().for_each(|at| round.wake(at));
     if let Some(cursor) = cursor {
         round.draft.fire(service, state.cursor, cursor, fire);
     }
@@ -230,7 +230,7 @@ fn end_of(
         return Some(RunPhase::Failed { reason });
     }
     // A beginning in the future was noted by another clock.
-    round.draft.wake(due.min(now.after(deadline)));
+    round.wake(due.min(now.after(deadline)));
     None
 }
 

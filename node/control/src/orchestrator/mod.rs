@@ -62,6 +62,11 @@ struct Round<'a, 'b> {
 }
 
 impl<'a> Round<'a, '_> {
+    /// Asks to look at the service again at `at`, should nothing happen before.
+    fn wake(&mut self, at: Timestamp) {
+        self.draft.wake(self.service.id, at);
+    }
+
     /// Ends and forgets all tasks of a slot that is not wanted any more.
     fn bury(&mut self, tasks: &[&Task]) {
         for task in tasks {
@@ -95,7 +100,7 @@ impl<'a> Round<'a, '_> {
         if let Some(keep) = plan.keep {
             if plan.old.is_some() {
                 let proven = update::unproven_until(self.facts, self.service, keep);
-                proven.into_iter().for_each(|at| self.draft.wake(at));
+                proven.into_iter().for_each(|at| self.wake(at));
             }
             let waits = restart::delayed_until(keep, self.facts.now).is_some();
             if keep.node.is_none() {
@@ -153,7 +158,7 @@ pub(crate) fn say_why_waiting(task: &Task, reason: &str, now: Timestamp, draft: 
     let (said, again) = (task.meta.updated_at, task.meta.updated_at.after(REASON_EVERY));
     // What was said in the future was said by another clock.
     if said <= now && again > now && !task.status.error.is_empty() {
-        draft.wake(again);
+        draft.wake(task.service, again);
     } else {
         draft.explain(task, reason);
     }

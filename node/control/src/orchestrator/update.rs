@@ -184,7 +184,7 @@ pub(super) fn steer<'a>(
             Stage::Moving { until, proven } => {
                 moving += 1;
                 unproven += usize::from(!proven);
-                until.into_iter().for_each(|at| round.draft.wake(at));
+                until.into_iter().for_each(|at| round.wake(at));
             }
         }
     }

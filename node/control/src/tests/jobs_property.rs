@@ -104,7 +104,7 @@ impl World {
             if !self.cluster.run(self.job).is_active() {
                 return;
             }
-            let wake = plan.wake_at.expect("a run that waits for nothing");
+            let wake = plan.wake_at().expect("a run that waits for nothing");
             self.cluster.now = wake.max(self.cluster.now.after(Duration::from_millis(1)));
         }
         panic!("does not end: {:#?}", self.cluster.run(self.job));

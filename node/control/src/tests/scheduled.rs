@@ -11,11 +11,12 @@ use swarm_model::id::ServiceId;
 use swarm_model::job::{Run, RunPhase};
 use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use swarm_model::service::ServiceSpec;
+use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
 use swarm_model::view::View;
 
 use crate::schedule::Schedule;
-use crate::testing::{Cluster, job, times};
+use crate::testing::{Cluster, job, spec, template, times};
 use crate::{Scope, reconcile};
 
 fn scheduled(program: &str, cron: &str, overlap: Overlap, catch_up: CatchUp) -> ServiceSpec {
@@ -115,6 +116,56 @@ fn a_changed_schedule_makes_up_for_nothing_and_a_new_version_waits_for_it() {
     cluster.update(id, |spec| spec.schedule = None);
     cluster.settle();
     assert_eq!(phases(&cluster, id).len(), 1, "it does not run at once for that");
+}
+
+#[test]
+fn what_is_due_later_is_looked_at_alone() {
+    let mut cluster = Cluster::new(2);
+    let web = cluster.create(spec("web", Some(2), template("ok")));
+    let tick = cluster.create(scheduled("once", "*/5 * * * *", Overlap::Skip, CatchUp::Last));
+    let mut other = scheduled("once", "*/7 * * * *", Overlap::Skip, CatchUp::Last);
+    other.name = "other".parse().expect("is a name");
+    let other = cluster.create(other);
+    // As a new leader, who knows nothing, and as the sweep.
+    cluster.scope = Scope::everything();
+    cluster.settle_now();
+    // It is 00:16:40.
+    for (seconds, job) in [(200, tick), (60, other), (240, tick), (180, other)] {
+        pass(&mut cluster, Duration::from_secs(seconds));
+        let scope = cluster.due();
+        assert!(!scope.all && !scope.services.contains(&web), "{scope:?}");
+        assert_eq!(scope.services, [job].into(), "after {seconds} seconds");
+        cluster.scope.merge(scope);
+        cluster.settle_now();
+    }
+    assert_eq!(phases(&cluster, tick), ["complete"; 2]);
+    assert_eq!(phases(&cluster, other), ["complete"; 2]);
+}
+
+#[test]
+fn what_was_missed_is_made_up_for_in_turn_until_a_time_replaces_it() {
+    let mut cluster = Cluster::new(2);
+    let id = cluster.create(scheduled("ok", "0 * * * *", Overlap::Replace, CatchUp::All));
+    cluster.settle_now();
+    let midnight = Timestamp::from_millis(1_767_222_000_000);
+    let now = midnight.after(MINUTE * 30);
+    cluster.lead_anew(now);
+    cluster.settle_now();
+    let first = cluster.run(id).number;
+    assert_eq!(phases(&cluster, id), ["active"], "the others have their turn after it");
+    for task in cluster.running(id).iter().map(|task| task.id).collect::<Vec<_>>() {
+        cluster.report(task, ObservedState::Complete);
+    }
+    cluster.settle_now();
+    assert_eq!(phases(&cluster, id), ["complete", "active"]);
+    // At one o'clock the newest takes the place of all.
+    cluster.lead_anew(midnight.after(MINUTE * 60));
+    cluster.settle_now();
+    let found = phases(&cluster, id);
+    let (begin, rest) = found.split_at(2);
+    assert_eq!(begin, ["complete", "replaced"]);
+    assert!(rest.len() == 99 && rest[..98].iter().all(|phase| *phase == "skipped"), "{found:?}");
+    assert_eq!((first, cluster.run(id).phase.clone()), (1, RunPhase::Active));
 }
 
 /// What goes wrong in one round.

@@ -170,7 +170,7 @@ impl World {
             }
             self.cluster.hand_in(&plan, view.revision);
         }
-        (!plan.changes.is_empty(), plan.wake_at)
+        (!plan.changes.is_empty(), plan.wake_at())
     }
 
     /// The bounds: slots in change, and slots where nothing runs though nothing failed there.
