@@ -30,6 +30,7 @@ mod tests;
 pub use budget::held_back;
 pub use draft::CHANGES_MAX;
 pub use lifecycle::ORPHAN_AFTER;
+pub use orchestrator::job::held_up_by;
 pub use outlook::{Outlook, outlook};
 pub use rebalance::{Move, rebalance};
 pub use reconcile::reconcile;

@@ -164,9 +164,28 @@ fn runs_are_remembered_up_to_their_number_and_their_tasks_go_with_them() {
         cluster.settle();
     }
     let numbers: Vec<_> = cluster.view().runs_of(id).map(|run| run.number).collect();
-    assert_eq!(numbers, [3, 4, 5, 6], "three that had ended when the newest began");
+    assert_eq!(numbers, [4, 5, 6]);
     let runs: BTreeSet<_> = cluster.view().tasks_of(id).filter_map(|it| it.slot.run()).collect();
-    assert_eq!(runs, BTreeSet::from([3, 4, 5, 6]));
+    assert_eq!(runs, BTreeSet::from([4, 5, 6]));
+}
+
+#[test]
+fn a_new_run_waits_also_for_tasks_of_a_run_that_was_forgotten() {
+    let mut cluster = Cluster::new(2);
+    let mut spec = job("batch", 1, 0, "ok");
+    spec.job.keep_runs = 1;
+    let id = cluster.create(spec);
+    cluster.settle();
+    for _ in 0..2 {
+        cluster.update(id, |spec| spec.task_template.force_update += 1);
+        // Nobody hears that the task of the first run has ended.
+        (0..3).for_each(|_| drop(cluster.round()));
+        assert_eq!(cluster.view().tasks_of(id).count(), 1, "it is stopped first");
+    }
+    assert!(cluster.view().runs_of(id).all(|run| run.number > 1), "it is forgotten");
+    cluster.settle();
+    let runs: Vec<_> = cluster.active(id).iter().map(|task| task.slot.run()).collect();
+    assert_eq!(runs, [Some(3)]);
 }
 
 #[test]
