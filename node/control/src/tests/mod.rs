@@ -18,6 +18,7 @@ mod restarting;
 mod room;
 mod scaling;
 mod scheduled;
+mod scheduled_property;
 mod steering;
 mod twice;
 mod updating;

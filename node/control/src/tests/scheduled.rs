@@ -1,25 +1,24 @@
-//! Scheduled jobs under leaders that come, go and err: each due time once, under its rule for overlaps.
+//! Scheduled jobs by example: their times, runs that meet or were missed, changes.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
 use swarm_model::command::Op;
 use swarm_model::id::ServiceId;
-use swarm_model::job::{Run, RunPhase};
+use swarm_model::job::RunPhase;
 use swarm_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use swarm_model::service::ServiceSpec;
 use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
-use swarm_model::view::View;
 
-use crate::schedule::Schedule;
-use crate::testing::{Cluster, job, spec, template, times};
-use crate::{Scope, reconcile};
+use crate::Scope;
+use crate::testing::{Cluster, job, spec, template};
 
-fn scheduled(program: &str, cron: &str, overlap: Overlap, catch_up: CatchUp) -> ServiceSpec {
+pub(super) fn scheduled(
+    program: &str,
+    cron: &str,
+    overlap: Overlap,
+    catch_up: CatchUp,
+) -> ServiceSpec {
     let mut spec = job("nightly", 1, 0, program);
     let time_zone = "Europe/Berlin".to_owned();
     let cron = cron.parse().expect(cron);
@@ -166,81 +165,4 @@ fn what_was_missed_is_made_up_for_in_turn_until_a_time_replaces_it() {
     assert_eq!(begin, ["complete", "replaced"]);
     assert!(rest.len() == 99 && rest[..98].iter().all(|phase| *phase == "skipped"), "{found:?}");
     assert_eq!((first, cluster.run(id).phase.clone()), (1, RunPhase::Active));
-}
-
-/// What goes wrong in one round.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    None,
-    /// The leader dies with its plan.
-    Lost,
-    /// Its plan is proposed twice.
-    Twice,
-    /// It decides on an old view.
-    Behind(usize),
-}
-
-fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![
-        3 => Just(Fault::None),
-        1 => Just(Fault::Lost),
-        2 => Just(Fault::Twice),
-        2 => (1usize..5).prop_map(Fault::Behind),
-    ]
-}
-
-proptest! {
-    #![proptest_config(times(2))]
-
-    #[test]
-    fn each_due_time_is_decided_on_exactly_once_whatever_leaders_do(
-        overlap in select(vec![Overlap::Skip, Overlap::Allow, Overlap::Replace]),
-        program in select(vec!["once", "ok", "stubborn"]),
-        steps in vec((fault(), 1u64..40), 1..60),
-    ) {
-        let mut cluster = Cluster::new(2);
-        let id = cluster.create(scheduled(program, "* * * * *", overlap, CatchUp::All));
-        let created = cluster.now;
-        let mut past: Vec<View> = Vec::new();
-        for (fault, seconds) in steps {
-            pass(&mut cluster, Duration::from_secs(seconds));
-            past.push(cluster.view().clone());
-            let view = match fault {
-                Fault::Behind(rounds) => past[past.len().saturating_sub(rounds + 1)].clone(),
-                Fault::None | Fault::Lost | Fault::Twice => cluster.view().clone(),
-            };
-            let plan = reconcile(&view, &Scope::everything(), cluster.now, &mut cluster.ids);
-            let times = match fault {
-                Fault::Lost => 0,
-                Fault::Twice => 2,
-                Fault::None | Fault::Behind(_) => 1,
-            };
-            (0..times).for_each(|_| cluster.hand_in(&plan, view.revision));
-            cluster.agents();
-        }
-        let now = cluster.now;
-        cluster.lead_anew(now);
-        cluster.settle_now();
-        let view = cluster.view();
-        let spec = view.services[&id].spec.schedule.clone().expect("it has one");
-        let schedule = Schedule::new(&spec).expect("is a zone");
-        let (mut expect, mut at) = (Vec::new(), created);
-        while let Some(due) = schedule.next(at).filter(|due| *due <= cluster.now) {
-            expect.push(due);
-            at = due;
-        }
-        let runs: Vec<&Run> = view.runs_of(id).map(AsRef::as_ref).collect();
-        let found: Vec<Timestamp> = runs.iter().filter_map(|run| run.due).collect();
-        let once: BTreeSet<_> = found.iter().collect();
-        prop_assert_eq!(once.len(), found.len(), "none twice");
-        prop_assert!(found.is_sorted());
-        // What was missed waits its turn while a run goes on.
-        let waits = overlap == Overlap::Skip && runs.iter().any(|run| run.is_active());
-        let decided = if waits { &expect[..found.len()] } else { &expect[..] };
-        prop_assert_eq!(&found[..], decided);
-        let active = runs.iter().filter(|run| run.is_active()).count();
-        prop_assert!(active <= 1 || overlap == Overlap::Allow);
-        let replaced = runs.iter().any(|run| run.phase == RunPhase::Replaced);
-        prop_assert!(!replaced || overlap == Overlap::Replace);
-    }
 }

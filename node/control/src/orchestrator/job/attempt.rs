@@ -16,12 +16,14 @@ use crate::restart::{self, Verdict};
 
 /// Whether `task` may still run where somebody hears of it.
 pub(super) fn still_there(view: &View, task: &Task) -> bool {
+    if !task.holds_node() {
+        return false;
+    }
     let node = task.node.and_then(|node| view.nodes.get(&node));
-    let alive = node.is_some_and(|node| match Host::member(node) {
+    node.is_some_and(|node| match Host::member(node) {
         Host::Alive(_) => true,
         Host::Unplaced | Host::Gone | Host::Down(_) => false,
-    });
-    alive && task.holds_node()
+    })
 }
 
 /// Decides for one slot that has yet to succeed.

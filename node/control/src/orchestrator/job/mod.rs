@@ -14,6 +14,7 @@ use swarm_model::restart::{RestartCondition, RestartPolicy};
 use swarm_model::schedule::Overlap;
 use swarm_model::service::{Service, ServiceMode};
 use swarm_model::task::{Slot, Task};
+use swarm_model::task_state::DesiredState;
 use swarm_model::view::View;
 
 use self::attempt::{assess, still_there};
@@ -60,9 +61,7 @@ pub(super) fn plan<'a>(round: &mut Round<'a, '_>, tasks: &[&'a Task]) {
             None => round.bury(tasks),
             Some(run) => match active.get_mut(&run.number) {
                 Some(slots) => slots.push((slot, tasks)),
-                None => {
-                    round.act(tasks, finished(round.service, slot, tasks), Wish::default());
-                }
+                None => finish(round, slot, tasks),
             },
         }
     }
@@ -96,9 +95,17 @@ fn fire(round: &mut Round<'_, '_>) -> bool {
 }
 
 /// A slot that needs nothing any more: what is there ends.
-fn finished<'a>(service: &'a Service, slot: Slot, tasks: &[&'a Task]) -> SlotPlan<'a> {
+fn finish<'a>(round: &mut Round<'a, '_>, slot: Slot, tasks: &[&'a Task]) {
+    // Nearly all slots of a long job are like this one.
+    if let [task] = tasks
+        && task.status.state.is_terminal()
+        && task.desired < DesiredState::Remove
+    {
+        return;
+    }
     let stop = tasks.iter().copied().filter(|task| task.is_active()).collect();
-    SlotPlan { stop, ..SlotPlan::empty(service, slot) }
+    let plan = SlotPlan { stop, ..SlotPlan::empty(round.service, slot) };
+    round.act(tasks, plan, Wish::default());
 }
 
 /// One run that goes on.
@@ -114,7 +121,7 @@ fn plan_run<'a>(
     for (slot, tasks) in slots {
         let done = run.index_of(slot).is_some_and(|index| run.succeeded.contains(index));
         if done || is_gone(round.facts, slot) {
-            round.act(tasks, finished(round.service, slot, tasks), Wish::default());
+            finish(round, slot, tasks);
             continue;
         }
         taken += usize::from(is_taken(tasks));
@@ -123,7 +130,7 @@ fn plan_run<'a>(
     }
     if let Some(phase) = end_of(round, run, &plans) {
         for (tasks, plan) in plans {
-            round.act(tasks, finished(round.service, plan.slot, tasks), Wish::default());
+            finish(round, plan.slot, tasks);
         }
         round.draft.end_run(round.service, run.number, phase);
         return;
@@ -151,10 +158,13 @@ fn plan_run<'a>(
 
 /// Whether `task` is of a run that has ended, remembered or not, and may still do its work.
 fn ends_for_next(view: &View, task: &Task) -> bool {
+    // Most tasks of a job have ended.
+    if !still_there(view, task) {
+        return false;
+    }
     let number = task.slot.run();
     let run = number.and_then(|number| view.runs.get(&(task.service, number)));
-    let wanted = run.is_some_and(|run| run.is_active() && run.index_of(task.slot).is_some());
-    !wanted && still_there(view, task)
+    !run.is_some_and(|run| run.is_active() && run.index_of(task.slot).is_some())
 }
 
 /// The tasks of runs that have ended for whose end the runs of `service` wait.
