@@ -97,14 +97,19 @@ pub(super) fn task<'a>(view: &'a View, reference: &str) -> Result<&'a Arc<Task>,
 
 fn in_slot<'a>(view: &'a View, reference: &str) -> Option<&'a Arc<Task>> {
     let (name, slot) = reference.rsplit_once('.')?;
+    let called = |name: &str| view.service_named(&name.parse().ok()?);
     let in_run = name.rsplit_once(".run").and_then(|(name, run)| Some((name, run.parse().ok()?)));
+    // A service may be called like the runs of a job.
+    let in_run = in_run.filter(|(job, _)| {
+        called(name).is_none() && called(job).is_some_and(|job| job.spec.mode.is_job())
+    });
     let (name, slot) = match (in_run, slot.parse()) {
         (Some((name, run)), Ok(index)) => (name, Slot::Job { run, index }),
         (Some((name, run)), Err(_)) => (name, Slot::JobNode { run, node: slot.parse().ok()? }),
         (None, Ok(number)) => (name, Slot::Replica(number)),
         (None, Err(_)) => (name, Slot::Node(slot.parse().ok()?)),
     };
-    let service = view.service_named(&name.parse().ok()?)?;
+    let service = called(name)?;
     view.tasks_of(service.id)
         .filter(|task| task.slot == slot)
         .max_by_key(|task| (task.is_active(), task.meta.created_at, task.id))

@@ -90,7 +90,9 @@ fn entry(view: &View, service: &Service, now: Timestamp) -> ServiceEntry {
         service: service.clone(),
         service_status: counts(view, service),
         update_status: service.update.as_ref().map(updates::status),
-        run_status: view.current_run(service.id).map(|run| runs::entry(view, run)),
+        run_status: view
+            .current_run(service.id)
+            .map(|run| runs::Tally::of(view, service).entry(run)),
         next_run_at: runs::next(service, now),
     }
 }

@@ -37,6 +37,38 @@ async fn a_jobs_runs_show_how_far_they_are() {
 }
 
 #[tokio::test]
+async fn a_run_says_whose_end_it_waits_for() {
+    let it = Fixture::new(1);
+    it.client.post("/v1/services/create", &job(2)).await;
+    it.backend.start_task(1, "batch", Slot::Job { run: 1, index: 1 }, node_id(1));
+    it.backend.start_task(2, "batch", Slot::Job { run: 1, index: 2 }, node_id(1));
+    it.client.post("/v1/services/batch/stop-run", &Value::Null).await;
+    it.client.post("/v1/services/batch/run", &Value::Null).await;
+    let runs = it.client.get("/v1/services/batch/runs").await;
+    let reasons = runs.column("/Reason");
+    assert!(reasons[0].starts_with("waits for the end of batch.run1.1 on "), "{reasons:?}");
+    assert!(reasons[0].ends_with(" and 1 more, left of runs that are over"), "{reasons:?}");
+    assert_eq!((runs.column("/Running"), reasons[1].as_str()), (vec!["0".into(), "2".into()], ""));
+    it.backend.report(TaskId::from_raw(1 << 64), ObservedState::Shutdown);
+    it.backend.report(TaskId::from_raw(2 << 64), ObservedState::Shutdown);
+    let service = it.client.get("/v1/services/batch").await.body;
+    assert_eq!(service["RunStatus"]["Reason"], "");
+}
+
+#[tokio::test]
+async fn tasks_of_a_service_that_is_called_like_a_run_are_found() {
+    let it = Fixture::new(1);
+    it.client
+        .post("/v1/services/create", &spec("web.run3", json!({"Replicated": {"Replicas": 1}})))
+        .await;
+    it.backend.start_task(1, "web.run3", Slot::Replica(1), node_id(1));
+    let found = async || it.client.get("/v1/tasks/web.run3.1").await;
+    assert_eq!(found().await.body["Name"], "web.run3.1");
+    it.client.post("/v1/services/create", &spec("web", json!({"GlobalJob": {}}))).await;
+    assert_eq!(found().await.body["Name"], "web.run3.1", "also beside a job of that name");
+}
+
+#[tokio::test]
 async fn runs_are_started_and_stopped_and_refusals_say_why() {
     let it = Fixture::new(1);
     it.client.post("/v1/services/create", &job(2)).await;

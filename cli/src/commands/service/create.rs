@@ -78,7 +78,7 @@ impl Mode {
 /// does. Command, environment and host name take templates: {{.Service.Name}}, {{.Task.Slot}},
 /// {{.Task.ID}}, {{.Node.Hostname}}, {{.Node.ID}}, {{.Node.Labels.KEY}}. Each task finds itself in
 /// SWARM_TASK_ID, SWARM_SERVICE_NAME, SWARM_TASK_SLOT and SWARM_NODE_ID, its devices in
-/// SWARM_DEVICE_ and their class.
+/// SWARM_DEVICE_ and their class; of a job, its run in SWARM_TASK_RUN.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service create --name web --replicas 3 --runtime process -- /usr/bin/web --port 80\n  \

@@ -21,7 +21,7 @@ pub(super) struct JobOptions {
     /// A run of a job that takes longer has failed; 0 is no bound [default: 0]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     job_deadline: Option<Duration>,
-    /// Ended runs of a job that are remembered [default: 10]
+    /// Runs of a job that ended last and are remembered [default: 10]
     #[arg(long, value_name = "N")]
     keep_runs: Option<u32>,
     /// Run the job at these times, like '0 3 * * *' or @daily; '' takes that away

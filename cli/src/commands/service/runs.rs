@@ -19,7 +19,8 @@ use crate::parse::duration;
 /// List the runs of a job
 ///
 /// The newest first. STATE is active, complete, failed, replaced (by another run), stopped, or skipped (its
-/// time came while another run went on). DUE is the time of the schedule that a run is for.
+/// time came while another run went on). REASON says why, or whose end an active one waits for. DUE is the
+/// time of the schedule that a run is for.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     swarm service runs batch\n  \
@@ -184,4 +185,55 @@ pub(super) fn progress(run: &RunEntry) -> String {
         text = format!("{text}, {} failed", run.failures);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::commands::fake_node::{FakeNode, service, written};
+
+    fn job() -> Value {
+        let mut job = service("Update", "Completed", "");
+        job["Spec"]["Mode"] = json!({"ReplicatedJob": {"TotalCompletions": 2}});
+        job
+    }
+
+    fn run(reason: &str) -> Value {
+        json!({
+            "Number": 3, "Began": 7, "State": "active", "Reason": reason, "Completions": 2,
+            "Succeeded": 0, "Running": 0, "Failures": 0, "TemplateVersion": 1,
+            "StartedAt": "2026-01-01T00:00:00Z", "EndedAt": null, "Due": null
+        })
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_forgotten_while_it_was_waited_for_is_no_success() {
+        let looks = AtomicU32::new(0);
+        let node = FakeNode::new(move |request| match request {
+            "POST /v1/services/web/run" => written(11),
+            _ if request.contains("/runs") => match looks.fetch_add(1, Ordering::Relaxed) {
+                0 => json!([run("")]),
+                _ => json!([]),
+            },
+            _ if request.starts_with("GET /v1/tasks") => json!([]),
+            _ => job(),
+        });
+        let failure = node.run("service run --timeout 10s web").await.expect_err("who knows");
+        assert_eq!(failure.exit.code(), 1);
+        assert!(failure.message.starts_with("run 3 of web ended, and was forgotten"), "{failure}");
+    }
+
+    #[test]
+    fn a_run_that_waits_says_for_whom() {
+        let mut job = job();
+        job["RunStatus"] = run("waits for the end of web.run2.1");
+        let entry: ServiceEntry = serde_json::from_value(job).expect("is a service");
+        let said =
+            "run 3 of web: active, 0 of 2 succeeded, 0 running: waits for the end of web.run2.1";
+        assert_eq!(run_line(&entry).as_deref(), Some(said));
+    }
 }

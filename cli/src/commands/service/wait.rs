@@ -211,6 +211,8 @@ struct Watch {
     last: String,
     /// Whether it is about a run of a job.
     is_job: bool,
+    /// The number of that run, once it was seen.
+    run: Option<u64>,
 }
 
 impl Watch {
@@ -224,6 +226,7 @@ impl Watch {
             progress: Progress::new(options.quiet),
             last: "nothing is known of its tasks yet".to_owned(),
             is_job: false,
+            run: None,
         }
     }
 
@@ -264,6 +267,12 @@ impl Watch {
             None => run.due.is_none(),
         };
         let Some(run) = runs.iter().find(wanted) else {
+            if let Some(number) = self.run {
+                return Err(Failure::failed(format!(
+                    "run {number} of {name} ended, and was forgotten before it was seen how: see \
+                     `swarm events`, and keep more with `swarm service update --keep-runs`"
+                )));
+            }
             return Ok(Some(match entry.next_run_at {
                 Some(at) => {
                     let span = duration::in_words(at.since(now())).to_lowercase();
@@ -273,6 +282,7 @@ impl Watch {
             }));
         };
         let (number, done) = (run.number, progress(run));
+        self.run = Some(number);
         match run.state.as_str() {
             "complete" => Ok(Some(format!("run {number} of {name} is complete: {done}"))),
             "active" => {
@@ -282,7 +292,8 @@ impl Watch {
                 let tasks: Vec<_> = tasks.into_iter().filter(in_run).collect();
                 let reasons = reasons(&tasks, RestartCondition::OnFailure);
                 reasons.iter().for_each(|reason| self.progress.say(reason));
-                self.last = format!("run {number} of {name}: {done}");
+                let why = if run.reason.is_empty() { "" } else { ": " };
+                self.last = format!("run {number} of {name}: {done}{why}{}", run.reason);
                 self.progress.show(&self.last);
                 Ok(None)
             }

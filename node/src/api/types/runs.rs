@@ -16,7 +16,7 @@ pub struct RunEntry {
     pub began: Revision,
     /// `active`, `complete`, `failed`, `replaced`, `stopped`, `skipped`.
     pub state: String,
-    /// Why it failed, or was skipped.
+    /// Why it failed, or was skipped; of one that goes on: whose end it waits for.
     pub reason: String,
     /// So many slots have to succeed.
     pub completions: u32,
