@@ -35,7 +35,7 @@ use crate::clocks::PeerClock;
 use crate::core::Core;
 use crate::keys::ManagerKeys;
 use crate::logs::LogQuery;
-use crate::reach::top::TaskTop;
+use crate::reach::busy::TaskTop;
 use crate::{clocks, epoch, leave, propose, reach, recovery, remote_logs};
 
 /// How long the leader may take to tell how far the others are.

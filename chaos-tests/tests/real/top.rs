@@ -16,7 +16,7 @@ async fn the_processes_of_all_tasks_are_shown_with_what_they_use() -> Result<()>
     let busy = spec::service("busy", 3, &["/bin/sh", "-c", BUSY])?;
     cluster.client(0).post::<Written>("/v1/services/create", &busy).await?;
     cluster.converged(0, "busy", SOON).await?;
-    let mut client = cluster.client(2);
+    let mut client = cluster.client(1);
     wait_until("both processes of each task are seen", SOON, async || {
         let all: Vec<TopEntry> = client.get("/v1/services/busy/top").await.ok()?;
         let whole = |entry: &TopEntry| {
@@ -43,6 +43,14 @@ async fn the_processes_of_all_tasks_are_shown_with_what_they_use() -> Result<()>
     let sleepers = shown.lines().filter(|line| line.ends_with(" sleep 43212"));
     ensure!(shown.lines().count() == 6 && sleepers.count() == 3, "top shows {shown}");
     fails(&Swarm::at(&dir, &["top", "nothing"]).run().await?, 3, "nothing")?;
+    // A worker is told of its own tasks only.
+    let worker = cluster.nodes()[2].info().await?.node_id;
+    let all: Vec<TopEntry> = cluster.client(2).get("/v1/top").await?;
+    let told = |entry: &TopEntry| match &entry.error {
+        None => entry.node_id == worker && entry.processes.len() == 2,
+        Some(why) => entry.node_id != worker && why.contains("only managers"),
+    };
+    ensure!(all.len() == 3 && all.iter().all(told), "a worker is told {all:?}");
     // A node that does not answer is named; the rest is shown.
     let all: Vec<TopEntry> = cluster.client(0).get("/v1/top").await?;
     let other = cluster.nodes()[0].info().await?.node_id;

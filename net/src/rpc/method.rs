@@ -148,7 +148,7 @@ methods! {
     /// The caller copies files out of or into a task of the callee.
     Files = 32, Rpc Stream Manager;
     /// What the processes of tasks of the callee use.
-    TaskTop = 33, Rpc Unary Member;
+    TaskTop = 33, Rpc Unary Manager;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }
@@ -194,7 +194,7 @@ mod tests {
             assert_eq!(rule.callers == Callers::Anonymous, *method == Method::Join);
             assert_eq!(rule.lane == Lane::Join, *method == Method::Join);
         }
-        let managers = [Method::ManagerKeys, Method::Exec, Method::Files];
+        let managers = [Method::ManagerKeys, Method::Exec, Method::Files, Method::TaskTop];
         for method in Method::ALL {
             let only = method.rule().callers == Callers::Manager;
             assert_eq!(only, managers.contains(method), "{method:?}");

@@ -30,9 +30,9 @@ use crate::clocks::PeerClock;
 use crate::logs::{LogLine, LogQuery};
 
 use super::types::{RecoveryReport, TokenRequest};
+use crate::reach::busy::TaskTop;
 use crate::reach::exec::ExecAsk;
 use crate::reach::files::FilesAsk;
-use crate::reach::top::TaskTop;
 
 /// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);

@@ -20,7 +20,8 @@ use super::request::Params;
 use super::state::Api;
 use super::types::{ErrorBody, place};
 use super::{resolve, session, tasks};
-use crate::reach::top::{Busy, TASKS_MAX};
+use crate::reach::busy::{Busy, TaskTop};
+use crate::reach::top::TASKS_MAX;
 
 /// The processes of one task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,7 +39,7 @@ pub struct TopEntry {
     #[serde(rename = "NodeID")]
     #[schema(value_type = String)]
     pub node_id: NodeId,
-    /// Why its processes are not known.
+    /// Why its processes are not known, or not all there.
     #[serde(default)]
     pub error: Option<String>,
     /// Its processes, by id.
@@ -157,41 +158,47 @@ async fn entries(api: &Api, view: &View, tasks: Vec<&Task>) -> Result<Vec<TopEnt
     }
     let shared = Shared::of(view);
     let asked = by_node.into_iter().map(|(node, tasks)| of_node(api, view, &shared, node, tasks));
-    let mut all: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(all.into_iter().map(|(_, entry)| entry).collect())
+    let mut all = join_all(asked).await.concat();
+    all.sort_by_cached_key(|entry| place_of(view, entry));
+    Ok(all)
 }
 
-/// The tasks of one node, each with its place in the list.
+/// By service, then by slot: by number, not by text.
+fn place_of(view: &View, entry: &TopEntry) -> (String, Option<Slot>, TaskId) {
+    let service = entry.name.rsplit_once('.').map_or(&*entry.name, |(service, _)| service);
+    (service.to_owned(), view.tasks.get(&entry.task).map(|task| task.slot), entry.task)
+}
+
+/// Asks one node.
 async fn of_node(
     api: &Api,
     view: &View,
     shared: &Shared<'_>,
     node: NodeId,
     tasks: Vec<&Task>,
-) -> Vec<((String, Slot, TaskId), TopEntry)> {
+) -> Vec<TopEntry> {
     let hostname = view.nodes.get(&node).map(|node| node.description.hostname.as_str());
     let hostname = hostname.unwrap_or_default();
     let at = place(hostname, shared.contains(hostname).then_some(node));
     let ids = tasks.iter().map(|task| task.id).collect();
-    let (mut told, lost) = match api.backend.top(node, ids).await {
-        Ok(told) => (told.into_iter().collect::<BTreeMap<_, _>>(), None),
-        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    let (told, lost) = match api.backend.top(node, ids).await {
+        Ok(told) => (told, "its node does not know it".to_owned()),
+        Err(error) => (Vec::new(), error.to_string()),
     };
+    let mut told: BTreeMap<_, _> = told.into_iter().map(|top| (top.task, top)).collect();
     let entry = |task: &Task| {
-        let missing = || Err(lost.clone().unwrap_or_else(|| "its node does not know it".into()));
-        let (processes, error) = match told.remove(&task.id).unwrap_or_else(missing) {
-            Ok(processes) => (processes, None),
-            Err(error) => (Vec::new(), Some(error)),
+        let (processes, error) = match told.remove(&task.id) {
+            Some(TaskTop { processes, error, .. }) => (processes, error),
+            None => (Vec::new(), Some(lost.clone())),
         };
-        let name = tasks::name(view, task);
-        // Slots by number, not by text.
-        let service = name.rsplit_once('.').map_or(&*name, |(service, _)| service).to_owned();
-        let place = (service, task.slot, task.id);
-        let processes = processes.into_iter().map(TopProcess::from).collect();
-        let entry =
-            TopEntry { task: task.id, name, node: at.clone(), node_id: node, error, processes };
-        (place, entry)
+        TopEntry {
+            task: task.id,
+            name: tasks::name(view, task),
+            node: at.clone(),
+            node_id: node,
+            error,
+            processes: processes.into_iter().map(TopProcess::from).collect(),
+        }
     };
     tasks.into_iter().map(entry).collect()
 }

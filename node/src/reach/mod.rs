@@ -4,6 +4,7 @@
 //! A call is a stream of [chunks](crate::chunk), the same whether the task is here or elsewhere. Whom to
 //! ask, and for which task, the API decides.
 
+pub mod busy;
 pub mod exec;
 pub mod files;
 pub mod top;

@@ -1,20 +1,19 @@
 //! What the processes of tasks use: both ends of [`Method::TaskTop`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use swarm_model::id::{NodeId, TaskId};
 use swarm_net::frame;
 use swarm_net::rpc::{Method, Refusal, RefusalCode};
 use tokio::time::{Instant, sleep};
 
+use super::busy::{TaskTop, busy, shorten};
 use super::reason;
 use crate::api::backend::ReachError;
 use crate::core::Core;
-use crate::runtime::{Failure, ProcessSample};
+use crate::runtime::{Failure, Samples};
 
 /// How long the other node may take: it looks twice.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -22,18 +21,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_millis(500);
 /// Tasks that one call asks about.
 pub(crate) const TASKS_MAX: usize = 10_000;
-
-/// A process, and how busy it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Busy {
-    /// The process.
-    pub process: ProcessSample,
-    /// Thousandths of one processor that it used in the last moment.
-    pub cpu_milli: u64,
-}
-
-/// The processes of one task, or why they are not known.
-pub type TaskTop = (TaskId, Result<Vec<Busy>, String>);
 
 /// Asks `node`, this one or another.
 pub(crate) async fn ask(
@@ -63,43 +50,35 @@ pub(crate) async fn serve(core: Arc<Core>, body: Bytes) -> Result<Bytes, Refusal
 /// Looks at the tasks twice.
 async fn measure(core: &Core, tasks: Vec<TaskId>) -> Vec<TaskTop> {
     let begun = Instant::now();
-    let mut before: BTreeMap<(u32, TaskId), u64> = BTreeMap::new();
-    for task in &tasks {
-        for process in sample(core, *task).await.unwrap_or_default() {
-            before.insert((process.pid, *task), process.cpu_us);
-        }
-    }
+    let before = look(core, &tasks).await;
     sleep(WINDOW).await;
     let window = begun.elapsed();
-    let mut all = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let busy = |process: ProcessSample| {
-            let before = before.get(&(process.pid, task)).copied().unwrap_or_default();
-            Busy { cpu_milli: milli(process.cpu_us.saturating_sub(before), window), process }
-        };
-        let found = sample(core, task).await;
-        let found = found.map(|found| found.into_iter().map(busy).collect());
-        all.push((task, found.map_err(|failure| failure.to_line())));
-    }
+    let mut after = look(core, &tasks).await;
+    let top = |task| {
+        let unknown = || Err(Failure::UnknownTask { task });
+        let earlier = before.get(&task).and_then(|it| it.as_ref().ok()).map_or(&[][..], |it| it);
+        match after.remove(&task).unwrap_or_else(unknown) {
+            Ok(found) => {
+                let processes = found.into_iter().map(|it| busy(it, earlier, window)).collect();
+                TaskTop { task, processes, error: None }
+            }
+            Err(failure) => TaskTop { task, processes: Vec::new(), error: Some(failure.to_line()) },
+        }
+    };
+    let mut all = tasks.into_iter().map(top).collect::<Vec<_>>();
+    shorten(&mut all);
     all
 }
 
-/// Thousandths of a processor.
-fn milli(used_us: u64, window: Duration) -> u64 {
-    let window = u64::try_from(window.as_micros()).unwrap_or(u64::MAX).max(1);
-    used_us.saturating_mul(1000) / window
-}
-
-/// Asks each runtime: only the task's own knows it.
-async fn sample(core: &Core, task: TaskId) -> Result<Vec<ProcessSample>, Failure> {
-    let mut last = Failure::UnknownTask { task };
+/// Asks each runtime for what those before it do not know.
+async fn look(core: &Core, tasks: &[TaskId]) -> Samples {
+    let mut known = Samples::new();
     for runtime in core.runtimes.iter() {
-        match runtime.processes(task).await {
-            Err(failure @ Failure::UnknownTask { .. }) => last = failure,
-            other => return other,
-        }
+        let open = tasks.iter().filter(|task| !known.contains_key(task)).copied();
+        let samples = runtime.processes(open.collect()).await;
+        known.extend(samples);
     }
-    Err(last)
+    known
 }
 
 /// What travels, for the fuzz driver.
@@ -108,6 +87,8 @@ pub(crate) mod fuzz {
     use swarm_net::fuzz::message;
 
     use super::*;
+    use crate::reach::busy::Busy;
+    use crate::runtime::ProcessSample;
 
     /// The question.
     pub(crate) const ASK: Target = Target::new("node.top-ask", message::<Vec<TaskId>>, || {
@@ -126,7 +107,8 @@ pub(crate) mod fuzz {
         };
         let busy = Busy { process, cpu_milli: 1000 };
         let task = TaskId::from_raw(3);
-        let all: Vec<TaskTop> = vec![(task, Ok(vec![busy])), (task, Err("gone".to_owned()))];
-        vec![frame::encode(&all).to_vec()]
+        let known = TaskTop { task, processes: vec![busy], error: None };
+        let lost = TaskTop { task, processes: Vec::new(), error: Some("gone".to_owned()) };
+        vec![frame::encode(&vec![known, lost]).to_vec()]
     });
 }

@@ -31,7 +31,7 @@ pub use outcome::{Adopted, AdoptedState, Exit, Started};
 pub use probe::Answer;
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use registry::Registry;
-pub use sample::ProcessSample;
+pub use sample::{ProcessSample, Samples};
 
 /// Runs tasks in one way (a process, a container, …). Calls for one task come one after another,
 /// except that `wait` may overlap with `signal`, `probe` and `stop`, and probes with each other.
@@ -109,13 +109,12 @@ pub trait TaskRuntime: Send + Sync + Debug + 'static {
     /// When the runtime's directory cannot be read.
     fn adopt(&self) -> BoxFuture<'static, Result<Vec<Adopted>, Failure>>;
 
-    /// What the processes of a running task use now, by process id.
-    ///
-    /// # Errors
-    /// Why nobody knows; [`Failure::Unsupported`] where tasks have no processes.
-    fn processes(&self, task: TaskId) -> BoxFuture<'static, Result<Vec<ProcessSample>, Failure>> {
-        let (_inside, runtime) = (task, self.name());
-        Box::pin(async move { Err(Failure::Unsupported { what: "top", runtime }) })
+    /// What the processes of running tasks use now, in one look for all of them. Tasks that it does not know
+    /// are left out; [`Failure::Unsupported`] where tasks have no processes.
+    fn processes(&self, tasks: Vec<TaskId>) -> BoxFuture<'static, Samples> {
+        let runtime = self.name();
+        let refused = move |task| (task, Err(Failure::Unsupported { what: "top", runtime }));
+        Box::pin(async move { tasks.into_iter().map(refused).collect() })
     }
 
     /// Does one more thing inside of a running task. It ends with the task, and with the session.

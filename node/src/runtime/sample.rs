@@ -1,6 +1,14 @@
 //! What the processes of a task use, at one moment.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use swarm_model::id::TaskId;
+
+use super::Failure;
+
+/// The processes of several tasks, each task's by process id, or why nobody knows.
+pub type Samples = BTreeMap<TaskId, Result<Vec<ProcessSample>, Failure>>;
 
 /// One process of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

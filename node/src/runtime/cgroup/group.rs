@@ -46,11 +46,10 @@ impl Group {
         }
     }
 
-    /// The processes of the task; `None` when there is no group to tell.
+    /// The processes of the task, with those that run beside its program; `None` when there is no group to tell.
     pub(crate) fn members(&self) -> Option<BTreeSet<i32>> {
         let group = self.unified.as_ref().or(self.freezer.as_ref()).or(self.joined.first())?;
-        let listed = fs::read_to_string(group.join("cgroup.procs")).ok()?;
-        Some(listed.lines().filter_map(|line| line.parse().ok()).collect())
+        listed(group).ok()
     }
 
     /// Whether the memory limit killed some process of the task.
@@ -138,13 +137,18 @@ pub(super) fn kill_listed(group: &Path) -> bool {
     true
 }
 
-/// Kills the processes that are in the group and its parts now and were not killed yet.
-fn kill_once(group: &Path, killed: &mut BTreeSet<i32>) -> io::Result<()> {
+/// The processes that are in the group and its parts now.
+fn listed(group: &Path) -> io::Result<BTreeSet<i32>> {
     let mut listed = fs::read_to_string(group.join("cgroup.procs"))?;
     // One that is gone meanwhile had nobody in it.
     let parts = parts(group).map(|part| fs::read_to_string(part.join("cgroup.procs")));
     listed.extend(parts.flatten());
-    for pid in listed.lines().filter_map(|line| line.parse().ok()) {
+    Ok(listed.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Kills the processes that are in the group and its parts now and were not killed yet.
+fn kill_once(group: &Path, killed: &mut BTreeSet<i32>) -> io::Result<()> {
+    for pid in listed(group)? {
         if killed.insert(pid) {
             // Who is gone by now needs no killing.
             Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));

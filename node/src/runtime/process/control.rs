@@ -136,7 +136,8 @@ fn adopt_one(inner: &Inner, task: TaskId) -> Result<Option<AdoptedState>, Failur
     })
 }
 
-fn look(dir: &RunDir) -> Result<State, Failure> {
+/// Looks once.
+pub(super) fn look(dir: &RunDir) -> Result<State, Failure> {
     watch::look(dir).map_err(|source| Failure::at("look at run directory", dir.path(), source))
 }
 

@@ -118,7 +118,8 @@ pub(super) fn running(task: TaskId, state: State) -> Result<StartRecord, Failure
     let state = match state {
         State::Running { start, .. } => return Ok(start),
         State::Unknown => return Err(Failure::UnknownTask { task }),
-        State::Prepared | State::Between => "does not run yet".to_owned(),
+        State::Prepared => "does not run yet".to_owned(),
+        State::Between => "starts or ends at this moment".to_owned(),
         State::Exited(exit) => {
             let how = exit.describe(&swarm_model::resources::Limits::default());
             let how = how.unwrap_or_else(|| "exit code 0".to_owned());

@@ -5,6 +5,7 @@
 //! goes on as if it had started the tasks itself. See docs/design/runtime.md.
 
 mod account;
+mod census;
 mod config;
 mod control;
 mod copy;
@@ -44,8 +45,7 @@ use tokio::sync::Semaphore;
 use self::record::RunDir;
 use super::cgroup::Cgroups;
 use super::{
-    Adopted, Answer, ExecRequest, ExecSession, Exit, Failure, Launch, ProcessSample, Started,
-    TaskRuntime,
+    Adopted, Answer, ExecRequest, ExecSession, Exit, Failure, Launch, Samples, Started, TaskRuntime,
 };
 pub use config::ProcessConfig;
 
@@ -63,6 +63,8 @@ struct Inner {
     config: ProcessConfig,
     cgroups: OnceLock<Cgroups>,
     starts: Semaphore,
+    /// Looks at the machine's processes: one at a time, however many ask.
+    looks: Semaphore,
     /// Supervisors that are children of this process, to be reaped.
     children: Mutex<BTreeMap<TaskId, Child>>,
 }
@@ -71,8 +73,8 @@ impl ProcessRuntime {
     /// With these settings. Touches nothing yet.
     pub fn new(config: ProcessConfig) -> Self {
         let (cgroups, children) = Default::default();
-        let starts = Semaphore::new(CONCURRENT_STARTS);
-        Self { inner: Arc::new(Inner { config, cgroups, starts, children }) }
+        let (starts, looks) = (Semaphore::new(CONCURRENT_STARTS), Semaphore::new(1));
+        Self { inner: Arc::new(Inner { config, cgroups, starts, looks, children }) }
     }
 
     fn run<T: Send + 'static>(
@@ -168,8 +170,17 @@ impl TaskRuntime for ProcessRuntime {
         self.run(control::adopt)
     }
 
-    fn processes(&self, task: TaskId) -> BoxFuture<'static, Result<Vec<ProcessSample>, Failure>> {
-        self.run(move |inner| usage::sample(inner, task))
+    fn processes(&self, tasks: Vec<TaskId>) -> BoxFuture<'static, Samples> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            let looking = Arc::clone(&inner);
+            // Never closed; without a permit it would only be less gentle.
+            let _permit = inner.looks.acquire().await.ok();
+            let sampled = blocking(move || Ok(usage::sample(&looking, &tasks))).await;
+            // Nothing is known when the daemon ends meanwhile.
+            sampled.unwrap_or_default()
+        }
+        .boxed()
     }
 
     fn exec(

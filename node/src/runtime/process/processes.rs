@@ -87,7 +87,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Everything that runs, zombies excepted.
-fn running() -> Vec<Stat> {
+pub(super) fn running() -> Vec<Stat> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(Stat::read).filter(|stat| !stat.zombie).collect()
@@ -111,21 +111,6 @@ pub(super) fn descendants(root: i32) -> BTreeSet<i32> {
             return found;
         }
     }
-}
-
-/// What is in the session that `leader` began, or carries `mark` in its environment.
-pub(super) fn kin(leader: ProcessRef, mark: &str) -> BTreeSet<i32> {
-    let own = getpid().as_raw_pid();
-    let marked = |pid: i32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
-    };
-    running()
-        .into_iter()
-        .filter(|stat| stat.pid != own && stat.start_ticks >= leader.start_ticks)
-        .filter(|stat| stat.session == leader.pid || marked(stat.pid))
-        .map(|stat| stat.pid)
-        .collect()
 }
 
 /// Kills all that `find` finds: stops them first until no new ones turn up, so that none escapes by

@@ -9,7 +9,8 @@ use swarm_model::id::TaskId;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::processes::{boot_id, kill_all, kin};
+use super::census::Census;
+use super::processes::{boot_id, kill_all};
 use super::record::{LaunchRecord, RunDir, StartRecord};
 use super::{Inner, blocking};
 use crate::runtime::{Exit, Failure};
@@ -116,7 +117,6 @@ fn kill_leftovers(launch: &LaunchRecord, start: Option<&StartRecord>) {
         return;
     }
     if let Some(start) = start.filter(|start| start.boot_id == boot_id()) {
-        let mark = format!("SWARM_TASK_ID={}", launch.task);
-        kill_all(|| kin(start.program, &mark));
+        kill_all(|| Census::default().kin(start.program, launch.task));
     }
 }
