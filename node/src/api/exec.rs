@@ -1,6 +1,6 @@
 //! `/v1/tasks/{ref}/exec`: one more program in a running task.
 
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,9 +8,8 @@ use utoipa::ToSchema;
 use super::backend::Reach;
 use super::consistency::Read;
 use super::errors::ApiError;
-use super::request::{Json, Params};
-use super::resolve;
-use super::session::{self, Client};
+use super::request::Params;
+use super::session::Client;
 use super::state::Api;
 use super::types::ErrorBody;
 use crate::chunk::Size;
@@ -90,15 +89,10 @@ pub(super) async fn exec(
     request: Request,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    let (mut parts, body) = request.into_parts();
-    let client = Client::of(&mut parts, &api)?;
-    let spec: Json<ExecSpec> = Json::from_request(Request::from_parts(parts, body), &api).await?;
-    let request = spec.0.into_request()?;
-    let task = read.found(resolve::task(&read.view, &reference))?;
-    let task = session::running(&api, &read.view, task)?;
-    let ask = Reach::Exec(ExecAsk { task: task.id, request });
-    let (stream, place) = session::reach(&api, &read.view, task, ask).await?;
-    Ok(client.converse(&api, stream, place))
+    let (client, spec) = Client::asking::<ExecSpec>(request, &api).await?;
+    let request = spec.into_request()?;
+    let ask = |task| Reach::Exec(ExecAsk { task, request });
+    client.talk(&api, &read, &reference, ask).await
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! `/v1/tasks/{ref}/files`: files out of and into the working directory of a running task.
 
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
 use super::backend::Reach;
 use super::consistency::Read;
 use super::errors::ApiError;
-use super::request::{Json, Params};
-use super::resolve;
-use super::session::{self, Client};
+use super::request::Params;
+use super::session::Client;
 use super::state::Api;
 use super::types::ErrorBody;
 use crate::archive::Transfer;
@@ -31,12 +30,7 @@ pub(super) async fn copy(
     request: Request,
 ) -> Result<Response, ApiError> {
     params.allow(&["stale"])?;
-    let (mut parts, body) = request.into_parts();
-    let client = Client::of(&mut parts, &api)?;
-    let transfer = Json::<Transfer>::from_request(Request::from_parts(parts, body), &api).await?.0;
-    let task = read.found(resolve::task(&read.view, &reference))?;
-    let task = session::running(&api, &read.view, task)?;
-    let ask = Reach::Files(FilesAsk { task: task.id, transfer });
-    let (stream, place) = session::reach(&api, &read.view, task, ask).await?;
-    Ok(client.converse(&api, stream, place))
+    let (client, transfer) = Client::asking(request, &api).await?;
+    let ask = |task| Reach::Files(FilesAsk { task, transfer });
+    client.talk(&api, &read, &reference, ask).await
 }

@@ -9,26 +9,31 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::body::Body;
+use axum::extract::{FromRequest as _, Request};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::interval;
 
+use swarm_model::id::TaskId;
 use swarm_model::task::Task;
 use swarm_model::task_state::ObservedState;
 use swarm_model::view::View;
 use swarm_net::transport::{MessageReceiver, MessageSender, MessageStream};
 
 use super::backend::{Reach, ReachError};
+use super::consistency::Read;
 use super::errors::ApiError;
+use super::request::Json;
 use super::state::Api;
-use super::tasks;
+use super::{resolve, tasks};
 use crate::chunk::{Chunk, ChunkReader, ChunkWriter, Ended};
 use crate::reach::PING;
 
@@ -43,8 +48,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Takes the upgrade out of a request.
-    pub(super) fn of(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    /// Takes the upgrade and what is asked for out of a request.
+    pub(super) async fn asking<T: DeserializeOwned>(
+        request: Request,
+        api: &Api,
+    ) -> Result<(Self, T), ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let client = Self::of(&mut parts, api)?;
+        let Json(asked) = Json::from_request(Request::from_parts(parts, body), api).await?;
+        Ok((client, asked))
+    }
+
+    fn of(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let asked = parts.headers.get(header::UPGRADE);
         let asked = asked.is_some_and(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
         let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_upgrade| asked);
@@ -60,8 +75,22 @@ impl Client {
         Ok(Self { upgrade, slot })
     }
 
+    /// Begins a conversation with the task that `reference` names.
+    pub(super) async fn talk(
+        self,
+        api: &Api,
+        read: &Read,
+        reference: &str,
+        ask: impl FnOnce(TaskId) -> Reach,
+    ) -> Result<Response, ApiError> {
+        let task = read.found(resolve::task(&read.view, reference))?;
+        let task = running(api, &read.view, task)?;
+        let (stream, place) = reach(api, &read.view, task, ask(task.id)).await?;
+        Ok(self.converse(api, stream, place))
+    }
+
     /// Answers 101 and carries chunks from then on; `place` names the other end for the client.
-    pub(super) fn converse(self, api: &Api, stream: MessageStream, place: String) -> Response {
+    fn converse(self, api: &Api, stream: MessageStream, place: String) -> Response {
         let (ending, tasks) = (api.ending.clone(), api.tasks.clone());
         tasks.spawn("conversation", async move {
             let Self { upgrade, slot } = self;
@@ -84,7 +113,7 @@ impl Client {
 }
 
 /// Begins a conversation with a running task; gives the stream and where the other end is.
-pub(super) async fn reach(
+async fn reach(
     api: &Api,
     view: &View,
     task: &Task,

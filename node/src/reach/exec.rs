@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::chunk::{Chunk, Ended};
 use crate::core::Core;
-use crate::runtime::{ExecInput, ExecOutput, ExecRequest, ExecSession, Failure};
+use crate::runtime::{ExecInput, ExecOutput, ExecRequest, ExecSession};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +27,21 @@ pub struct ExecAsk {
 
 /// Does what another node asks for; `silence` is how long nothing may be heard of it.
 pub(super) async fn serve(core: Arc<Core>, silence: Duration, hello: Bytes, stream: MessageStream) {
-    if let Ok(ask) = frame::decode::<ExecAsk>(&hello) {
-        carry(core, silence, ask, stream).await;
-    }
+    let Ok(ExecAsk { task, request }) = frame::decode(&hello) else { return };
+    carry(core, silence, task, request, stream).await;
 }
 
 /// Does it in the task, to the end of that or of the call.
-pub(super) async fn carry(core: Arc<Core>, silence: Duration, ask: ExecAsk, stream: MessageStream) {
+pub(super) async fn carry(
+    core: Arc<Core>,
+    silence: Duration,
+    task: TaskId,
+    request: ExecRequest,
+    stream: MessageStream,
+) {
     let (mut sender, receiver) = stream.split();
-    let session = match begin(&core, &ask).await {
+    let session = super::of_its_runtime(&core, task, |it| it.exec(task, request.clone())).await;
+    let session = match session {
         Ok(session) => session,
         Err(failure) => {
             let ended = Ended { code: failure.exec_code(), message: failure.to_line() };
@@ -54,18 +60,6 @@ pub(super) async fn carry(core: Arc<Core>, silence: Duration, ask: ExecAsk, stre
         () = unread => {}
         () = stop.cancelled() => {}
     }
-}
-
-/// Asks each runtime: only the task's own knows it.
-async fn begin(core: &Core, ask: &ExecAsk) -> Result<ExecSession, Failure> {
-    let mut last = Failure::UnknownTask { task: ask.task };
-    for runtime in core.runtimes.iter() {
-        match runtime.exec(ask.task, ask.request.clone()).await {
-            Err(failure @ Failure::UnknownTask { .. }) => last = failure,
-            other => return other,
-        }
-    }
-    Err(last)
 }
 
 /// Carries what was said by who asked, until it is gone.

@@ -11,7 +11,7 @@ use swarm_model::id::TaskId;
 use swarm_net::frame;
 use swarm_net::transport::MessageStream;
 
-use super::exec::{self, ExecAsk};
+use super::exec;
 use crate::archive::Transfer;
 use crate::core::Core;
 use crate::runtime::ExecRequest;
@@ -28,8 +28,7 @@ pub struct FilesAsk {
 /// Does what another node asks for; `silence` is how long nothing may be heard of it.
 pub(super) async fn serve(core: Arc<Core>, silence: Duration, hello: Bytes, stream: MessageStream) {
     let Ok(FilesAsk { task, transfer }) = frame::decode(&hello) else { return };
-    let request = ExecRequest::copy(transfer);
-    exec::carry(core, silence, ExecAsk { task, request }, stream).await;
+    exec::carry(core, silence, task, ExecRequest::copy(transfer), stream).await;
 }
 
 /// What is asked for, for the fuzz driver.

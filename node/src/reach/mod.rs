@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use swarm_model::id::NodeId;
+use futures::future::BoxFuture;
+use swarm_model::id::{NodeId, TaskId};
 use swarm_net::rpc::{Method, RefusalCode};
 use swarm_net::transport::{CallError, MessageStream};
 
 use crate::api::backend::{Reach, ReachError};
 use crate::core::Core;
+use crate::runtime::{Failure, TaskRuntime};
 
 /// How long the other node may take to begin.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
@@ -83,6 +85,21 @@ pub(crate) async fn serve(
         Method::Files => files::serve(core, silence, hello, stream).await,
         other => tracing::warn!(method = ?other, "this call reaches into no task"),
     }
+}
+
+/// Asks each runtime: only the task's own knows it.
+async fn of_its_runtime<T>(
+    core: &Core,
+    task: TaskId,
+    ask: impl Fn(&dyn TaskRuntime) -> BoxFuture<'static, Result<T, Failure>>,
+) -> Result<T, Failure> {
+    for runtime in core.runtimes.iter() {
+        match ask(&**runtime).await {
+            Err(Failure::UnknownTask { .. }) => {}
+            other => return other,
+        }
+    }
+    Err(Failure::UnknownTask { task })
 }
 
 /// How long the asking end may be silent.
