@@ -61,6 +61,11 @@ impl ProcessBench {
         Self { home, base: draw().raw() >> 1, logs, runtime, cgroup }
     }
 
+    /// The directory that a task works in.
+    fn work(&self, task: TaskId) -> PathBuf {
+        self.home.path().join("tasks").join(task.to_string()).join("work")
+    }
+
     async fn run(&self, launch: Launch) -> Exit {
         let task = launch.task;
         begin(&*self.runtime, launch).await;

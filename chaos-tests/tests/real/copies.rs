@@ -59,6 +59,16 @@ async fn a_tree_is_copied_into_a_task_and_back_wherever_that_is() -> Result<()> 
         cp(&asked, "-", format!("{name}:new/inner")).run_with(archive.as_bytes()).await?.ok()?;
         assert_eq!(fs::read_to_string(home.join("new/inner/one"))?, "1");
     }
+    // One that was cut off, by whatever made it.
+    let archive = cp(&asked, "web.1:new/one", "-").run().await?.ok()?;
+    for cut in [0, 600, 1024] {
+        let said = cp(&asked, "-", "web.2:/").run_with(&archive.as_bytes()[..cut]).await?;
+        fails(&said, 1, "the archive cannot be read")?;
+    }
+    // A link is called as the person named it, whatever it leads to.
+    symlink("tree", here.join("current"))?;
+    cp(&asked, here.join("current"), "web.1:").run().await?.ok()?;
+    assert_eq!(fs::read_to_string(homes[0].join("current/one"))?, "1");
     let missing = cp(&asked, "web.1:/etc/passwd", &here).run().await?;
     fails(&missing, 1, "no such file")?;
     let neither = cp(&asked, &here, "there").run().await?;

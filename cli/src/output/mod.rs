@@ -43,16 +43,22 @@ pub(crate) fn note(text: &str) {
     let _closed = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Shows why a command failed.
+/// Shows why a command failed; nothing that a task or a node says in it moves the cursor.
 pub(crate) fn error(failure: &Failure) {
     if !failure.message.is_empty() {
-        note(&format!("{} {}", coloured("error:", "1;31"), failure.message));
+        note(&format!("{} {}", coloured("error:", "1;31"), harmless(&failure.message)));
     }
 }
 
 /// Shows something that did not stop the command.
 pub(crate) fn warning(text: &str) {
-    note(&format!("{} {text}", coloured("warning:", "1;33")));
+    note(&format!("{} {}", coloured("warning:", "1;33"), harmless(text)));
+}
+
+/// Lines of text without other control characters.
+fn harmless(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { '?' }).collect()
 }
 
 /// Whether a person watches stderr live.
@@ -65,4 +71,14 @@ fn coloured(text: &str, code: &str) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if plain || !is_watched() { text.to_owned() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_does_not_command_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}c\rd\n\tgrößer"), "a?[2Jb?c?d\n\tgrößer");
+    }
 }

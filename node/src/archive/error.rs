@@ -44,15 +44,33 @@ pub enum ArchiveError {
     },
 }
 
+/// Characters of a path that are shown.
+const SHOWN_MAX: usize = 300;
+
+/// A path for a person's terminal: on one line, without what would move the cursor.
+pub(super) fn plain(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let mut all = text.chars();
+    let mut shown: String = all.by_ref().take(SHOWN_MAX).map(printable).collect();
+    if all.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn printable(character: char) -> char {
+    if character.is_control() { '?' } else { character }
+}
+
 impl ArchiveError {
     /// A refused entry.
     pub(super) fn refused(entry: &Path, why: impl Into<String>) -> Self {
-        Self::Refused { entry: entry.display().to_string(), why: why.into() }
+        Self::Refused { entry: plain(entry), why: why.into() }
     }
 
     /// What the system said about a path, as the variant that fits.
     pub(crate) fn at(what: &'static str, path: &Path, error: rustix::io::Errno) -> Self {
-        let path = path.display().to_string();
+        let path = plain(path);
         match error {
             rustix::io::Errno::XDEV => Self::Outside { path },
             rustix::io::Errno::NOENT => Self::Missing { path },

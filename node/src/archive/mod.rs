@@ -4,7 +4,11 @@
 //! meanwhile, leads out. What is refused is named, and nothing after it is read or written.
 
 mod error;
+mod input;
+mod left_out;
+mod link;
 mod pack;
+mod part;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -14,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use error::ArchiveError;
-pub use pack::pack;
+pub use left_out::LeftOut;
+pub use pack::{pack, pack_as};
+pub use place::enter;
 pub use unpack::{Naming, unpack};
 
 /// What is to be copied. Paths lie below a directory, `/` is the directory itself.

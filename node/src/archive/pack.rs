@@ -10,42 +10,57 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use tar::{Builder, EntryType, Header};
 
-use super::{ArchiveError, place};
+use super::error::plain;
+use super::{ArchiveError, LeftOut, place};
 
 /// Directories within directories: each costs an open file.
 const DEPTH_MAX: usize = 200;
 
 /// Writes `path`, which lies below `root`, as a tar stream to `out`; its names begin with the path's last
-/// one, or with `.` when the path ends with `/.` or is `root` itself. Gives the sockets that were left out.
+/// one, or with `.` when the path ends with `/.` or is `root` itself.
 ///
 /// # Errors
 /// At the first file that cannot be read, or is none.
-pub fn pack(root: impl AsFd, path: &str, out: impl Write) -> Result<Vec<PathBuf>, ArchiveError> {
+pub fn pack(root: impl AsFd, path: &str, out: impl Write) -> Result<LeftOut, ArchiveError> {
     let inside = place::of_person(path)?;
     let contents = path.ends_with("/.") || path == ".";
     let name = match inside.file_name() {
         Some(name) if !contents => PathBuf::from(name),
         Some(_) | None => PathBuf::from("."),
     };
-    let failed = |error| ArchiveError::at("open", Path::new(path), error);
-    let looked = place::open(&root, &inside, OFlags::PATH).map_err(failed)?;
+    pack_as(root, &inside, &name, out)
+}
+
+/// The same under names that begin with `name`, whatever the path's last one is.
+///
+/// # Errors
+/// At the first file that cannot be read, or is none.
+pub fn pack_as(
+    root: impl AsFd,
+    path: &Path,
+    name: &Path,
+    out: impl Write,
+) -> Result<LeftOut, ArchiveError> {
+    let shown = if path.as_os_str().is_empty() { name } else { path };
+    let failed = |error| ArchiveError::at("open", shown, error);
+    let looked = place::open(&root, path, OFlags::PATH).map_err(failed)?;
     let stat = fstat(&looked).map_err(failed)?;
-    let mut packer = Packer { builder: Builder::new(out), sockets: Vec::new() };
+    let mut packer = Packer { builder: Builder::new(out), left_out: LeftOut::default() };
     let kind = FileType::from_raw_mode(stat.st_mode);
     let flags = match kind {
         FileType::RegularFile => OFlags::RDONLY | OFlags::NONBLOCK,
         FileType::Directory => OFlags::RDONLY | OFlags::DIRECTORY,
-        other => return Err(ArchiveError::refused(Path::new(path), word(other))),
+        other => return Err(ArchiveError::refused(shown, word(other))),
     };
-    let opened = place::open(&root, &inside, flags).map_err(failed)?;
-    packer.opened(opened, &name, 0)?;
+    let opened = place::open(&root, path, flags).map_err(failed)?;
+    packer.opened(opened, name, 0)?;
     packer.builder.into_inner().and_then(|mut out| out.flush()).map_err(ArchiveError::Unread)?;
-    Ok(packer.sockets)
+    Ok(packer.left_out)
 }
 
 struct Packer<W: Write> {
     builder: Builder<W>,
-    sockets: Vec<PathBuf>,
+    left_out: LeftOut,
 }
 
 impl<W: Write> Packer<W> {
@@ -66,9 +81,7 @@ impl<W: Write> Packer<W> {
         let mut exactly = Exactly { file: File::from(file), left: size, lost: None };
         let added = self.builder.append_data(&mut header, name, &mut exactly);
         match (exactly.lost, added) {
-            (Some(source), _) => {
-                Err(ArchiveError::Io { what: "read", path: name.display().to_string(), source })
-            }
+            (Some(source), _) => Err(ArchiveError::Io { what: "read", path: plain(name), source }),
             (None, added) => added.map_err(ArchiveError::Unread),
         }
     }
@@ -125,7 +138,7 @@ impl<W: Write> Packer<W> {
                 self.builder.append_link(&mut header, name, target).map_err(ArchiveError::Unread)
             }
             FileType::Socket => {
-                self.sockets.push(name.to_owned());
+                self.left_out.add(name);
                 Ok(())
             }
             other => Err(ArchiveError::refused(name, word(other))),

@@ -27,6 +27,16 @@ pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedF
     Err(last)
 }
 
+/// Opens a directory that is to be a root, only to reach what is in it: it need not be readable.
+///
+/// # Errors
+/// When it is not there, or no directory.
+pub fn enter(path: &Path) -> Result<OwnedFd, ArchiveError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| ArchiveError::at("enter", path, error))
+}
+
 /// Opens a directory below `root`, only to name what is in it.
 pub(super) fn open_dir(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH | OFlags::DIRECTORY)

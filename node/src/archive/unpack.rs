@@ -3,19 +3,21 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat,
-    openat, renameat, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, futimens, linkat, mkdirat, statat,
+    symlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry, EntryType};
 use utoipa::ToSchema;
 
-use super::{ArchiveError, place};
+use super::input::Watch;
+use super::part::Part;
+use super::{ArchiveError, link, place};
 
 /// What the names of the archive become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,10 +30,10 @@ pub enum Naming {
 }
 
 /// Writes what the tar stream `input` has to `path`, which lies below `root`. Files that are there are
-/// replaced, each as a whole. Owners are not taken over, nor bits beyond the permissions.
+/// replaced, each as a whole. Owners are not taken over, nor bits beyond the permissions or against the umask.
 ///
 /// # Errors
-/// At the first entry that is refused or cannot be written.
+/// At the first entry that is refused or cannot be written, and when the archive's end is missing.
 pub fn unpack(
     root: impl AsFd,
     path: &str,
@@ -50,9 +52,17 @@ pub fn unpack(
         (Err(error), _) => return Err(failed(error)),
     };
     let mut unpacker = Unpacker { base, top, first: None };
-    let mut archive = Archive::new(input);
-    for entry in archive.entries().map_err(ArchiveError::Damaged)? {
+    let watch = Watch::default();
+    let mut archive = Archive::new(watch.over(input));
+    let mut entries = archive.entries().map_err(ArchiveError::Damaged)?;
+    loop {
+        watch.head();
+        let Some(entry) = entries.next() else { break };
+        watch.contents();
         unpacker.entry(entry.map_err(ArchiveError::Damaged)?)?;
+    }
+    if watch.is_cut() {
+        return Err(ArchiveError::Damaged(io::Error::other("its end is missing")));
     }
     Ok(())
 }
@@ -73,41 +83,25 @@ impl Unpacker {
             return Ok(());
         }
         let path = self.renamed(&shown)?;
-        let failed = |what| move |error| (what, error);
-        let done = match kind {
-            EntryType::Directory => self.directory(&path, &entry).map_err(failed("make")),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                return self.file(&path, &mut entry);
-            }
-            EntryType::Symlink => {
-                let target = target(&entry, &shown)?;
-                let depth = path.components().count();
-                if leaves(&target, depth.saturating_sub(1)) {
-                    let why = format!("it is a link to {}, outside", target.display());
-                    return Err(ArchiveError::refused(&shown, why));
-                }
-                self.parent(&path)
-                    .and_then(|(dir, name)| {
-                        clear(&dir, &name)?;
-                        symlinkat(&target, dir, name)
-                    })
-                    .map_err(failed("link"))
-            }
+        match kind {
+            EntryType::Directory => self
+                .directory(&path, &entry)
+                .map_err(|error| ArchiveError::at("make", &shown, error)),
+            EntryType::Regular | EntryType::Continuous => self.file(&path, &mut entry),
+            EntryType::Symlink => self.symlink(&path, &link::target(&entry, &shown)?, &shown),
             EntryType::Link => {
-                let target = target(&entry, &shown)?;
-                let target = self.renamed(&target)?;
-                self.hard_link(&target, &path).map_err(failed("link"))
+                let target = self.renamed(&link::target(&entry, &shown)?)?;
+                self.hard_link(&path, &target, &shown)
             }
             EntryType::Char | EntryType::Block => {
-                return Err(ArchiveError::refused(&shown, "it is a device"));
+                Err(ArchiveError::refused(&shown, "it is a device"))
             }
-            EntryType::Fifo => return Err(ArchiveError::refused(&shown, "it is a named pipe")),
+            EntryType::Fifo => Err(ArchiveError::refused(&shown, "it is a named pipe")),
             other => {
                 let why = format!("entries of type {other:?} are not known");
-                return Err(ArchiveError::refused(&shown, why));
+                Err(ArchiveError::refused(&shown, why))
             }
-        };
-        done.map_err(|(what, error)| ArchiveError::at(what, &shown, error))
+        }
     }
 
     /// Where an entry goes, below the base.
@@ -148,37 +142,50 @@ impl Unpacker {
         }
     }
 
-    /// Under no name or another one first: nobody sees half of it.
+    /// Nobody sees half of it.
     fn file<R: Read>(&self, path: &Path, entry: &mut Entry<'_, R>) -> Result<(), ArchiveError> {
-        let failed = |what| move |error| ArchiveError::at(what, path, error);
-        let (dir, name) = self.parent(path).map_err(failed("write"))?;
-        let part = OsString::from(format!(".swarm-cp-{}", std::process::id()));
-        clear(&dir, &part).map_err(failed("write"))?;
-        let (file, nameless) = begin(&dir, &part).map_err(failed("write"))?;
-        let written = fill(&file, entry).and_then(|()| {
-            let replaced = statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW);
-            if replaced.is_ok_and(|it| FileType::from_raw_mode(it.st_mode).is_dir()) {
-                return Err(Filling::Writing(Errno::ISDIR));
-            }
-            if let Some(own) = nameless {
-                linkat(CWD, own, &dir, &part, AtFlags::SYMLINK_FOLLOW).map_err(Filling::Writing)?;
-            }
-            renameat(&dir, &part, &dir, &name).map_err(Filling::Writing)
-        });
-        written.map_err(|error| {
-            unlinkat(&dir, &part, AtFlags::empty()).ok();
-            match error {
-                Filling::Reading(error) => ArchiveError::Damaged(error),
-                Filling::Writing(error) => ArchiveError::at("write", path, error),
-            }
-        })
+        let failed = |error| ArchiveError::at("write", path, error);
+        let (dir, name) = self.parent(path).map_err(failed)?;
+        let part = Part::new(&dir).map_err(failed)?;
+        let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
+        let new = part.file(Mode::from_raw_mode(mode)).map_err(failed)?;
+        fill(&new.file, entry).map_err(|error| match error {
+            Filling::Reading(error) => ArchiveError::Damaged(error),
+            Filling::Writing(error) => failed(error),
+        })?;
+        part.take(&new).and_then(|()| part.replace(&name)).map_err(failed)
     }
 
-    fn hard_link(&self, target: &Path, path: &Path) -> Result<(), Errno> {
-        let (from, old) = self.parent(target)?;
-        let (dir, new) = self.parent(path)?;
-        clear(&dir, &new)?;
-        linkat(from, old, dir, new, AtFlags::empty())
+    /// It is made under another name, so that the kernel can be asked where it leads before it counts.
+    fn symlink(&self, path: &Path, target: &Path, shown: &Path) -> Result<(), ArchiveError> {
+        link::check(path, target, shown)?;
+        let failed = |error| ArchiveError::at("link", shown, error);
+        let (dir, name) = self.parent(path).map_err(failed)?;
+        let part = Part::new(&dir).map_err(failed)?;
+        symlinkat(target, &dir, part.name()).map_err(failed)?;
+        let made = path.with_file_name(part.name());
+        // What is not there, or may not be looked at, is inside wherever it is: so the check says.
+        if place::open(&self.base, &made, OFlags::PATH).is_err_and(|error| error == Errno::XDEV) {
+            return Err(link::outside(shown, target));
+        }
+        part.replace(&name).map_err(failed)
+    }
+
+    /// To a file: a link has another meaning in another directory.
+    fn hard_link(&self, path: &Path, target: &Path, shown: &Path) -> Result<(), ArchiveError> {
+        let failed = |error| ArchiveError::at("link", shown, error);
+        let missing = |error| ArchiveError::at("link to", target, error);
+        let old = target.file_name().ok_or_else(|| missing(Errno::ISDIR))?;
+        let above = target.parent().unwrap_or(Path::new(""));
+        let from = place::open_dir(&self.base, above).map_err(missing)?;
+        let (dir, name) = self.parent(path).map_err(failed)?;
+        let part = Part::new(&dir).map_err(failed)?;
+        linkat(from, old, &dir, part.name(), AtFlags::empty()).map_err(missing)?;
+        let made = statat(&dir, part.name(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        if !FileType::from_raw_mode(made.st_mode).is_file() {
+            return Err(link::refused(shown, target, ", which is no file"));
+        }
+        part.replace(&name).map_err(failed)
     }
 }
 
@@ -188,23 +195,7 @@ enum Filling {
     Writing(Errno),
 }
 
-/// A file without a name, and how the kernel calls it: nothing of it stays when this process is killed.
-/// Where there are none it is called `part`.
-fn begin(dir: &OwnedFd, part: &OsString) -> Result<(File, Option<String>), Errno> {
-    let (flags, mode) = (OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o600));
-    if let Ok(file) = openat(dir, ".", flags | OFlags::TMPFILE, mode) {
-        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // Not everybody sees that directory.
-        if statat(CWD, &own, AtFlags::empty()).is_ok() {
-            return Ok((file.into(), Some(own)));
-        }
-    }
-    let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    Ok((openat(dir, part, flags, mode)?.into(), None))
-}
-
 fn fill<R: Read>(mut file: &File, entry: &mut Entry<'_, R>) -> Result<(), Filling> {
-    let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
     let at = i64::try_from(entry.header().mtime().unwrap_or_default()).unwrap_or_default();
     let (mut part, mut left) = (vec![0; 64 << 10], entry.size());
     loop {
@@ -221,40 +212,7 @@ fn fill<R: Read>(mut file: &File, entry: &mut Entry<'_, R>) -> Result<(), Fillin
     }
     let moment = Timespec { tv_sec: at, tv_nsec: 0 };
     let times = Timestamps { last_access: moment, last_modification: moment };
-    fchmod(file, Mode::from_raw_mode(mode)).map_err(Filling::Writing)?;
     // Not every file system keeps them.
     futimens(file, &times).ok();
     Ok(())
-}
-
-/// Takes away what has the name, unless it is a directory.
-fn clear(dir: &OwnedFd, name: &OsString) -> Result<(), Errno> {
-    match unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// What a link names.
-fn target<R: Read>(entry: &Entry<'_, R>, shown: &Path) -> Result<PathBuf, ArchiveError> {
-    let target = entry.link_name().map_err(ArchiveError::Damaged)?;
-    let target = target.ok_or_else(|| ArchiveError::refused(shown, "it is a link to nothing"))?;
-    if target.is_absolute() {
-        let why = format!("it is a link to {}, an absolute path", target.display());
-        return Err(ArchiveError::refused(shown, why));
-    }
-    Ok(target.into_owned())
-}
-
-/// Whether a link that lies `depth` directories deep leads above the first of them.
-fn leaves(target: &Path, mut depth: usize) -> bool {
-    for part in target.components() {
-        match part {
-            Component::ParentDir if depth == 0 => return true,
-            Component::ParentDir => depth -= 1,
-            Component::Normal(_) => depth += 1,
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    false
 }

@@ -98,7 +98,7 @@ async fn a_command_runs_as_a_part_of_its_task() {
         launch.user = Some("1234:1234".to_owned());
     }
     let task = started(&bench, launch).await;
-    let here = bench.home.path().join("tasks").join(task.to_string()).join("work/here");
+    let here = bench.work(task).join("here");
     wait_until("it touched its file", || here.exists()).await;
     assert_eq!(asked(&bench, task, "test -e here && test $COLOUR = blue").await, Answer::Passed);
     if is_root() {
@@ -150,11 +150,7 @@ async fn a_command_joins_the_namespaces_of_its_task() {
         return;
     }
     let bench = ProcessBench::new();
-    let script = format!("({}) > ns; exec sleep 1000", isolation::KINDS);
-    let task = started(&bench, isolation::apart(Namespace::ALL, &script)).await;
-    let file = bench.home.path().join("tasks").join(task.to_string()).join("work/ns");
-    let own = || fs::read_to_string(&file).unwrap_or_default();
-    wait_until("it told its own", || own().lines().count() == 4).await;
+    let (task, _own) = isolation::alone(&bench).await;
     let same = format!("[ \"$({})\" = \"$(cat ns)\" ]", isolation::KINDS);
     assert_eq!(asked(&bench, task, &same).await, Answer::Passed);
     ends(&bench, task).await;

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use conformance::{begin, within};
+use swarm_model::id::TaskId;
 use swarm_model::runtime::{Namespace, Signal};
 use swarm_node::logs::LogStream;
 use swarm_node::runtime::{Failure, Launch, TaskRuntime};
@@ -20,6 +21,18 @@ fn own(kind: &str) -> String {
 
 /// Tells the namespaces that a program is in, one a line.
 pub(super) const KINDS: &str = "for kind in mnt pid net ipc; do readlink /proc/self/ns/$kind; done";
+
+/// A task that has all of them for itself and stays; and which these are. Its file `ns` tells the same.
+pub(super) async fn alone(bench: &ProcessBench) -> (TaskId, String) {
+    let script = format!("({KINDS}) > ns; exec sleep 1000");
+    let launch = apart(Namespace::ALL, &script);
+    let task = launch.task;
+    begin(&*bench.runtime, launch).await;
+    let file = bench.work(task).join("ns");
+    let own = || fs::read_to_string(&file).unwrap_or_default();
+    wait_until("it told its own", || own().lines().count() == 4).await;
+    (task, own())
+}
 
 #[tokio::test]
 async fn a_task_shares_what_it_does_not_ask_for_and_nothing_else() {
@@ -124,7 +137,7 @@ fn base(bench: &ProcessBench) -> String {
     format!("{}", 1_000_000 + bench.base % 1_000_000)
 }
 
-fn supervisor_of(bench: &ProcessBench, task: swarm_model::id::TaskId) -> String {
+fn supervisor_of(bench: &ProcessBench, task: TaskId) -> String {
     let start = bench.home.path().join("tasks").join(task.to_string()).join("start");
     let text = fs::read_to_string(start).unwrap();
     let (_, after) = text.split_once("\"supervisor\":{\"pid\":").unwrap();

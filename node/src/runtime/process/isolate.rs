@@ -19,6 +19,7 @@ use rustix::thread::{
 };
 use swarm_model::runtime::Namespace;
 
+use super::descriptors;
 use super::spawn::{fork, leave};
 
 /// How the first process of a pid namespace is called.
@@ -44,7 +45,7 @@ impl Init {
             Some(pid) => Ok(Self { pid, _tie: tie }),
             None => {
                 drop(tie);
-                be_init(&theirs)
+                be_init(theirs)
             }
         }
     }
@@ -64,10 +65,11 @@ impl Drop for Init {
 }
 
 /// Sleeps until the supervisor is gone. Orphans are reaped by the kernel.
-fn be_init(theirs: &OwnedFd) -> ! {
+fn be_init(theirs: OwnedFd) -> ! {
     thread::set_name(NAME).ok();
     reap_by_itself();
-    close_all_but(theirs);
+    // The supervisor's lock and its log among them.
+    descriptors::keep_input(theirs);
     let tie = rustix::stdio::stdin();
     while poll(&mut [PollFd::new(&tie, PollFlags::empty())], None) == Err(Errno::INTR) {}
     leave(127)
@@ -159,16 +161,6 @@ pub(super) fn unshare(what: UnshareFlags) -> rustix::io::Result<()> {
 fn reap_by_itself() {
     // SAFETY: no handler is installed, and this process has one thread.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-}
-
-/// Lets go of what the supervisor has open, its lock and its log; `kept` becomes standard input.
-#[expect(unsafe_code, reason = "descriptors of others are closed by their numbers")]
-fn close_all_but(kept: &OwnedFd) {
-    rustix::stdio::dup2_stdin(kept).ok();
-    // SAFETY: this process never returns to code that owns any of them; `kept` lives on as 0, which is
-    // why it is not used again under its old number. Before Linux 5.9 they stay open, which does no harm:
-    // this process ends with the supervisor.
-    unsafe { libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) };
 }
 
 /// Brings `lo` up, which a new network namespace has down.

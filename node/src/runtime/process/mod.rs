@@ -9,6 +9,7 @@ mod census;
 mod config;
 mod control;
 mod copy;
+mod descriptors;
 mod exec;
 mod files;
 pub(crate) mod fuzz;

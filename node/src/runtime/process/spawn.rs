@@ -59,11 +59,11 @@ pub(super) fn spawn(launch: &LaunchRecord, mut birth: Birth) -> Result<Pid, Star
         let late = launch.group.unified.as_deref().filter(|_group| !in_group);
         let StartError { step, errno } = match prepare_child(launch, &birth, late, supervisor) {
             Ok(()) => match birth.copy.take() {
-                Some(transfer) => {
-                    // Which tells the keeper that all is well.
-                    drop(write);
-                    leave(copy::run(&transfer, birth))
-                }
+                Some(transfer) => match copy::let_go(birth) {
+                    // The keeper's line for what failed is closed with all others: all is well.
+                    Ok(()) => leave(copy::run(&transfer)),
+                    Err(error) => Step::Execute.failed(&error.into()),
+                },
                 None => Step::Execute.failed(&execute(launch, birth)),
             },
             Err((step, error)) => step.failed(&error),

@@ -1,15 +1,19 @@
-//! `swarm cp`.
+//! `swarm cp`: which way, and the carrying between both ends.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+mod here;
+mod pipes;
+mod said;
 
-use bytes::{Buf as _, Bytes};
+use std::io::{self, BufWriter};
+
 use clap::Args;
-use swarm_node::archive::{ArchiveError, Naming, Transfer, pack, unpack};
-use swarm_node::chunk::{Chunk, ChunkWriter, DATA_MAX, Ended};
-use tokio::io::{AsyncReadExt as _, AsyncWrite};
+use swarm_node::archive::{LeftOut, Naming, Transfer, pack_as, unpack};
+use swarm_node::chunk::{Chunk, DATA_MAX, Ended};
 use tokio::sync::mpsc;
+
+use self::here::{Source, Target};
+use self::pipes::{Arriving, Leaving, from_stdin};
+use self::said::Said;
 
 use crate::client::{Client, Session, encode};
 use crate::exit::{Exit, Failure};
@@ -73,7 +77,7 @@ impl Cp {
                 let naming = if from == Place::Pipe { Naming::Kept } else { Naming::Copied };
                 // Found out before anything is begun.
                 let source = match &from {
-                    Place::Here(path) => Some(source(path)?),
+                    Place::Here(path) => Some(Source::find(path)?),
                     Place::Pipe | Place::Task { .. } => None,
                 };
                 let session = open(client, &task, Transfer::Unpack { path, naming }).await?;
@@ -94,37 +98,6 @@ async fn open(client: &Client, task: &str, transfer: Transfer) -> Result<Session
     client.converse(&format!("/v1/tasks/{}/files", encode(task)), &[], &transfer).await
 }
 
-/// The directory that has a file here, and the file's name there.
-fn source(path: &str) -> Result<(File, String), Failure> {
-    let failed = |error: io::Error| Failure::failed(format!("{path}: {error}"));
-    let whole = std::fs::canonicalize(path).map_err(failed)?;
-    let contents = path.ends_with("/.") || [".", ".."].contains(&path);
-    let (Some(parent), Some(name), false) = (whole.parent(), whole.file_name(), contents) else {
-        return Ok((File::open(&whole).map_err(failed)?, ".".to_owned()));
-    };
-    let name = name.to_str().ok_or_else(|| Failure::usage(format!("{path}: not UTF-8")))?;
-    Ok((File::open(parent).map_err(failed)?, name.to_owned()))
-}
-
-/// The directory that gets a file here, and the file's new name there.
-fn target(path: &str) -> Result<(File, String), Failure> {
-    let failed = |error: io::Error| Failure::failed(format!("{path}: {error}"));
-    let whole = Path::new(path);
-    if whole.is_dir() {
-        return Ok((File::open(whole).map_err(failed)?, ".".to_owned()));
-    }
-    if path.ends_with('/') {
-        return Err(Failure::failed(format!("{path}: no such directory")));
-    }
-    let name = whole.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::usage(format!("{path} is no name for a file")))?;
-    let parent = whole.parent().filter(|parent| *parent != Path::new(""));
-    let parent = parent.unwrap_or(Path::new("."));
-    let opened = File::open(parent);
-    let opened = opened.map_err(|e| Failure::failed(format!("{}: {e}", parent.display())))?;
-    Ok((opened, name.to_owned()))
-}
-
 /// From the task to here.
 async fn fetch(session: Session, to: Place) -> Result<(), Failure> {
     // The writer is kept: without it the task's end would hang up.
@@ -132,13 +105,13 @@ async fn fetch(session: Session, to: Place) -> Result<(), Failure> {
     let (parts, arriving) = mpsc::channel(PARTS);
     let unpacking = match to {
         Place::Here(path) => {
-            let (dir, name) = target(&path)?;
-            let input = Arriving { parts: arriving, part: Bytes::new() };
+            let Target { dir, name } = Target::find(&path)?;
+            let input = Arriving::from(arriving);
             Some(tokio::task::spawn_blocking(move || unpack(dir, &name, Naming::Copied, input)))
         }
         Place::Pipe | Place::Task { .. } => None,
     };
-    let mut said = String::new();
+    let mut said = Said::default();
     let ended = loop {
         match reader.next().await {
             Ok(Some(Chunk::Output(data))) if unpacking.is_none() => output::raw(&data)?,
@@ -150,7 +123,7 @@ async fn fetch(session: Session, to: Place) -> Result<(), Failure> {
                     break Ended::default();
                 }
             }
-            Ok(Some(Chunk::Errors(text))) => said.push_str(&String::from_utf8_lossy(&text)),
+            Ok(Some(Chunk::Errors(text))) => said.hear(&text),
             Ok(Some(Chunk::Ended(ended))) => break ended,
             Ok(Some(_)) => {}
             Ok(None) => return Err(lost("it ended early")),
@@ -163,17 +136,18 @@ async fn fetch(session: Session, to: Place) -> Result<(), Failure> {
         None => Ok(()),
     };
     // What went wrong at the source is why the archive ends early.
-    verdict(&ended, &said)?;
-    unpacked.map_err(failed)
+    said.verdict(&ended)?;
+    unpacked.map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// From here to the task.
-async fn bring(session: Session, source: Option<(File, String)>) -> Result<(), Failure> {
+async fn bring(session: Session, source: Option<Source>) -> Result<(), Failure> {
     let Session { mut reader, writer } = session;
     let (parts, mut leaving) = mpsc::channel(PARTS);
-    let packing = source.map(|(dir, name)| {
+    let packing = source.map(|Source { dir, path, name }| {
         tokio::task::spawn_blocking(move || {
-            pack(dir, &name, BufWriter::with_capacity(DATA_MAX, Leaving(parts)))
+            let out = BufWriter::with_capacity(DATA_MAX, Leaving::from(parts));
+            pack_as(dir, &path, &name, out)
         })
     });
     let is_packed = packing.is_some();
@@ -189,19 +163,17 @@ async fn bring(session: Session, source: Option<(File, String)>) -> Result<(), F
         // Without the end of the archive nothing more is written there.
         let packed = match packing {
             Some(packing) => packing.await.map_err(io::Error::other)?,
-            None => Ok(Vec::new()),
+            None => Ok(LeftOut::default()),
         };
-        for socket in packed.map_err(io::Error::other)? {
-            output::warning(&format!("{} is a socket and was left out", socket.display()));
-        }
+        packed.map_err(io::Error::other)?.sentences().for_each(|it| output::warning(&it));
         writer.send(&Chunk::InputEnd).await?;
         Ok::<_, io::Error>(writer)
     };
     let hear = async {
-        let mut said = String::new();
+        let mut said = Said::default();
         loop {
             match reader.next().await {
-                Ok(Some(Chunk::Errors(text))) => said.push_str(&String::from_utf8_lossy(&text)),
+                Ok(Some(Chunk::Errors(text))) => said.hear(&text),
                 Ok(Some(Chunk::Ended(ended))) => return Ok((ended, said)),
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(lost("it ended early")),
@@ -220,85 +192,19 @@ async fn bring(session: Session, source: Option<(File, String)>) -> Result<(), F
             Err(error) => return Err(Failure::failed(error.to_string())),
         },
     };
-    verdict(&ended, &said)
+    said.verdict(&ended)
 }
 
 fn is_hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-async fn from_stdin<W: AsyncWrite + Unpin>(writer: &mut ChunkWriter<W>) -> io::Result<()> {
-    let mut stdin = tokio::io::stdin();
-    let mut part = vec![0; DATA_MAX];
-    loop {
-        let count = stdin.read(&mut part).await?;
-        if count == 0 {
-            return writer.send(&Chunk::InputEnd).await;
-        }
-        writer.send(&Chunk::Input(Bytes::copy_from_slice(&part[..count]))).await?;
-    }
-}
-
-/// What the other end says of it.
-fn verdict(ended: &Ended, said: &str) -> Result<(), Failure> {
-    let said = said.trim_end();
-    if ended.code == 0 {
-        said.lines().for_each(output::warning);
-        return Ok(());
-    }
-    let message = if said.is_empty() { ended.message.as_str() } else { said };
-    Err(Failure::failed(message))
-}
-
-fn failed(error: ArchiveError) -> Failure {
-    Failure::failed(error.to_string())
-}
-
 fn lost(why: &str) -> Failure {
     Failure::new(Exit::Unreachable, format!("the connection to the node was lost: {why}"))
 }
 
-/// An archive that comes, for a thread that reads it.
-struct Arriving {
-    parts: mpsc::Receiver<Bytes>,
-    part: Bytes,
-}
-
-impl Read for Arriving {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.part.is_empty() {
-            match self.parts.blocking_recv() {
-                Some(part) => self.part = part,
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.part.len());
-        self.part.copy_to_slice(&mut buffer[..count]);
-        Ok(count)
-    }
-}
-
-/// An archive that goes, from a thread that writes it.
-struct Leaving(mpsc::Sender<Bytes>);
-
-impl Write for Leaving {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = buffer.len().min(DATA_MAX);
-        let part = Bytes::copy_from_slice(&buffer[..count]);
-        let gone = |_closed| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.blocking_send(part).map_err(gone)?;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]
@@ -316,20 +222,5 @@ mod tests {
         ] {
             assert_eq!(Place::parse(text), want, "{text}");
         }
-    }
-
-    #[test]
-    fn files_here_are_named_by_the_directory_that_has_them() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("a");
-        std::fs::write(&file, "x").expect("is written");
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        assert_eq!(source(&text(file.clone())).expect("is there").1, "a");
-        assert_eq!(source(&text(dir.path().join("."))).expect("is there").1, ".");
-        assert!(source(&text(dir.path().join("b"))).is_err());
-        assert_eq!(target(&text(dir.path().to_owned())).expect("is there").1, ".");
-        assert_eq!(target(&text(dir.path().join("new"))).expect("may be made").1, "new");
-        assert!(target(&text(dir.path().join("new/"))).is_err());
-        assert!(target(&text(dir.path().join("no/new"))).is_err());
     }
 }
