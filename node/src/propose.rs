@@ -240,6 +240,7 @@ fn permit(from: Peer, op: &Op) -> Result<(), Refusal> {
         | Op::RemoveService { .. }
         | Op::RollbackService { .. }
         | Op::PauseUpdate { .. }
+        | Op::PromoteUpdate { .. }
         | Op::Evict { .. }
         | Op::StartRun { .. }
         | Op::StopRun { .. }
@@ -371,6 +372,7 @@ mod tests {
         check(&Op::PauseUpdate { id: service, paused: true }, true, true);
         check(&Op::StartRun { id: service }, true, true);
         check(&Op::StopRun { id: service, run: None }, true, true);
+        check(&Op::PromoteUpdate { id: service }, true, true);
         check(&Op::RemoveConfig { id: config }, true, true);
         let data = Vec::new().into();
         let spec = ConfigSpec { name: "a".parse().expect("valid"), labels: BTreeMap::new(), data };

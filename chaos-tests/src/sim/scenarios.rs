@@ -54,7 +54,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 45] = [
+pub const ALL: [Scenario; 46] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -76,6 +76,7 @@ pub const ALL: [Scenario; 45] = [
         shape: THREE_AND_TWO,
         body: updates::survive_leaders,
     },
+    Scenario { name: "canary-survives-leaders", shape: THREE_AND_TWO, body: updates::canary },
     Scenario { name: "health-under-faults", shape: THREE_AND_TWO, body: health::under_faults },
     Scenario {
         name: "job-twenty-runs-ten-leaders",

@@ -84,6 +84,7 @@ mod tests {
             "service scale --detach --if-revision 7 web=1 api=2",
             "service rollback --detach --if-revision 7 web",
             "service pause --if-revision 7 web",
+            "service promote --detach --if-revision 7 web",
             "service resume --detach --if-revision 7 web",
             "service rm --if-revision 7 web api",
             "service run --detach --if-revision 7 batch",

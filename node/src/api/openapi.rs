@@ -43,6 +43,7 @@ use super::{
         services::remove,
         updates::rollback,
         updates::pause,
+        updates::promote,
         updates::history,
         updates::diff,
         runs::list,

@@ -50,6 +50,7 @@ pub(super) fn all() -> Vec<Route> {
         route("delete", "/v1/services/{ref}", delete(services::remove)),
         route("post", "/v1/services/{ref}/rollback", post(updates::rollback)),
         route("post", "/v1/services/{ref}/pause", post(updates::pause)),
+        route("post", "/v1/services/{ref}/promote", post(updates::promote)),
         route("get", "/v1/services/{ref}/history", get(updates::history)),
         route("get", "/v1/services/{ref}/diff", get(updates::diff)),
         route("get", "/v1/services/{ref}/runs", get(runs::list)),

@@ -61,6 +61,18 @@ pub(super) async fn pause(change: Change, params: Params) -> Result<Response, Ap
     Ok(answer::json(StatusCode::OK, &done))
 }
 
+/// Lets the other tasks follow a canary that has proven itself.
+#[utoipa::path(post, path = "/v1/services/{ref}/promote", tag = "services",
+    params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),
+        IfRevision),
+    responses((status = 200, description = "going on", body = Written),
+        (status = "default", description = "failed", body = ErrorBody)))]
+pub(super) async fn promote(change: Change, params: Params) -> Result<Response, ApiError> {
+    params.allow(&[GUARD])?;
+    let done = change.service(|id| Op::PromoteUpdate { id }).await?;
+    Ok(answer::json(StatusCode::OK, &done))
+}
+
 /// Lists the specs that a service has and had, the newest first.
 #[utoipa::path(get, path = "/v1/services/{ref}/history", tag = "services",
     params(("ref" = String, Path, description = "id, name, or unique prefix of the id"),

@@ -253,4 +253,9 @@ pub enum Op {
         /// The run's number; `None` is all.
         run: Option<u64>,
     },
+    /// Lets the other slots follow an update's canary.
+    PromoteUpdate {
+        /// The service.
+        id: ServiceId,
+    },
 }

@@ -12,6 +12,7 @@ use crate::command::Actor;
 use crate::meta::{Revision, Version};
 use crate::node::UnknownWord;
 use crate::service::{Service, ServiceSpec, SpecError};
+use crate::share::Share;
 use crate::units::Timestamp;
 
 /// The most specs of one service that are remembered.
@@ -108,6 +109,10 @@ pub struct UpdatePolicy {
     pub order: Option<Order>,
     /// A task that does not run so long after it was made has failed.
     pub start_timeout_ms: u64,
+    /// So many slots have their turn, the others wait until it is promoted. Only for updates.
+    pub canary: Option<Share>,
+    /// Whether a canary that has proven itself is promoted without being asked.
+    pub auto_promote: bool,
 }
 
 impl Default for UpdatePolicy {
@@ -120,6 +125,8 @@ impl Default for UpdatePolicy {
             max_failure_permille: 0,
             order: None,
             start_timeout_ms: 300_000,
+            canary: None,
+            auto_promote: false,
         }
     }
 }
@@ -140,6 +147,16 @@ impl UpdatePolicy {
             ("MonitorMs", self.monitor_ms, 0),
             ("StartTimeoutMs", self.start_timeout_ms, 1),
         ];
+        self.canary.map_or(Ok(()), |share| share.validate(&format!("{field}.Canary")))?;
+        let none = matches!(self.canary, Some(Share::Count(0) | Share::Percent(0)));
+        if none {
+            let reason = "a canary of no task would wait for ever: leave it out for none";
+            return Err(SpecError::new(&format!("{field}.Canary"), reason));
+        }
+        if self.auto_promote && self.canary.is_none() {
+            let reason = "there is no canary to promote: give Canary, too";
+            return Err(SpecError::new(&format!("{field}.AutoPromote"), reason));
+        }
         for (name, given, least) in times {
             if !(least..=UPDATE_TIME_MAX_MS).contains(&given) {
                 let reason = format!("{given} is not from {least} to {UPDATE_TIME_MAX_MS} (24h)");
@@ -157,6 +174,10 @@ impl UpdatePolicy {
         if self.failure_action == Some(FailureAction::Rollback) {
             let reason = "a rollback is never rolled back: use pause or continue";
             return Err(SpecError::new(&format!("{field}.FailureAction"), reason));
+        }
+        if self.canary.is_some() {
+            let reason = "what runs again has proven itself before: only updates have a canary";
+            return Err(SpecError::new(&format!("{field}.Canary"), reason));
         }
         self.validate(field)
     }
@@ -184,6 +205,18 @@ pub enum UpdatePhase {
     Completed,
 }
 
+/// How far an update with a canary is with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum Canary {
+    /// Its slots have their turn.
+    Trying,
+    /// They have proven themselves; the others wait until somebody decides.
+    Waiting,
+    /// The others have their turn, too.
+    Promoted,
+}
+
 /// The newest update of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -206,6 +239,9 @@ pub struct UpdateState {
     pub ended_at: Option<Timestamp>,
     /// Why it is paused, or was rolled back; empty when there is nothing to say.
     pub reason: String,
+    /// How far its canary is, if it has one.
+    #[serde(default)]
+    pub canary: Option<Canary>,
 }
 
 impl UpdateState {
@@ -217,9 +253,15 @@ impl UpdateState {
         }
     }
 
-    /// The word for its kind and phase, as Docker has it.
+    /// Whether its canary has proven itself, and waits for somebody to promote it.
+    pub fn awaits_promotion(&self) -> bool {
+        self.phase == UpdatePhase::Rolling && self.canary == Some(Canary::Waiting)
+    }
+
+    /// The word for its kind and phase, as Docker has it, which knows no canary.
     pub fn word(&self) -> &'static str {
         match (self.kind, self.phase) {
+            (UpdateKind::Update, UpdatePhase::Rolling) if self.awaits_promotion() => "canary",
             (UpdateKind::Update, UpdatePhase::Rolling) => "updating",
             (UpdateKind::Update, UpdatePhase::Paused) => "paused",
             (UpdateKind::Update, UpdatePhase::Completed) => "completed",
@@ -247,6 +289,11 @@ pub enum UpdateStep {
     Complete {
         /// What is worth knowing, such as slots that failed.
         reason: String,
+    },
+    /// The canary has proven itself.
+    Prove {
+        /// Whether the others have their turn now, rather than when somebody decides.
+        promoted: bool,
     },
 }
 

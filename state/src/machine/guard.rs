@@ -57,7 +57,8 @@ impl Change<'_> {
             | Op::RollbackService { .. }
             | Op::PauseUpdate { .. }
             | Op::StartRun { .. }
-            | Op::StopRun { .. } => self.events.iter().any(is_of_object),
+            | Op::StopRun { .. }
+            | Op::PromoteUpdate { .. } => self.events.iter().any(is_of_object),
             Op::ApplyPlan { changes, .. } => {
                 changes.iter().any(|change| self.stops_an_update(change))
             }
@@ -79,7 +80,10 @@ impl Change<'_> {
                 let found = self.view.services.get(service);
                 found.is_some_and(|service| service.meta.version == self.at.into())
             }
-            Decision::Update { step: UpdateStep::Complete { .. }, .. }
+            Decision::Update {
+                step: UpdateStep::Complete { .. } | UpdateStep::Prove { .. },
+                ..
+            }
             | Decision::CreateTask(_)
             | Decision::Assign { .. }
             | Decision::Explain { .. }

@@ -136,6 +136,7 @@ impl Change<'_> {
             }
             Op::RollbackService { id, version, to } => self.rollback_service(*id, *version, *to),
             Op::PauseUpdate { id, paused } => self.pause_update(*id, *paused),
+            Op::PromoteUpdate { id } => self.promote_update(*id),
             Op::Evict { moves } => self.evict(moves),
             Op::StartRun { id } => self.ask_for_run(*id),
             Op::StopRun { id, run } => self.stop_runs(*id, *run),

@@ -393,12 +393,14 @@ fn any_op() -> impl Strategy<Value = Op> {
         }),
         (small(), any::<bool>())
             .prop_map(|(id, paused)| { Op::PauseUpdate { id: ServiceId::from_raw(id), paused } }),
-        (small(), version(), task(), 0u8..3).prop_map(|(service, version, task, step)| {
+        small().prop_map(|id| Op::PromoteUpdate { id: ServiceId::from_raw(id) }),
+        (small(), version(), task(), 0u8..4).prop_map(|(service, version, task, step)| {
             let (service, task) = (ServiceId::from_raw(service), TaskId::from_raw(task));
             let reason = "because".to_owned();
             let step = match step {
                 0 => UpdateStep::Pause { reason },
                 1 => UpdateStep::RollBack { reason },
+                2 => UpdateStep::Prove { promoted: version.0 % 2 == 0 },
                 _ => UpdateStep::Complete { reason },
             };
             let changes = vec![

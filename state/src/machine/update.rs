@@ -14,7 +14,7 @@ use swarm_model::service::{Service, ServiceSpec};
 use swarm_model::task::TaskTemplate;
 use swarm_model::task_state::ObservedState;
 use swarm_model::update::{
-    Cause, History, SpecRecord, UpdateKind, UpdatePhase, UpdateState, UpdateStep,
+    Canary, Cause, History, SpecRecord, UpdateKind, UpdatePhase, UpdateState, UpdateStep,
 };
 
 use super::Change;
@@ -26,7 +26,8 @@ impl Change<'_> {
         self.note_standing(service);
         if service.spec.task_template != spec.task_template {
             let (to, template) = self.known_template(service.id, &spec.task_template);
-            self.begin(service, UpdateKind::Update, to, template, String::new());
+            let canary = spec.update.canary.map(|_share| Canary::Trying);
+            self.begin(service, UpdateKind::Update, to, template, canary, String::new());
         }
         self.renew(service, Arc::new(spec.clone()), Cause::Updated);
     }
@@ -102,6 +103,24 @@ impl Change<'_> {
         Ok(self.put_service(service, Action::Update))
     }
 
+    /// Lets a canary that has proven itself be followed by the others.
+    pub(super) fn promote_update(&mut self, id: ServiceId) -> Outcome {
+        let mut service = self.service_at(id, None)?;
+        match &mut service.update {
+            Some(update) if update.awaits_promotion() => {
+                update.canary = Some(Canary::Promoted);
+            }
+            other => {
+                let state = other.as_ref().map_or("there was none yet", UpdateState::word);
+                let (verb, state) = ("be promoted".to_owned(), state.to_owned());
+                let service = service.spec.name.to_string();
+                return Err(Rejection::NoUpdate { service, verb, state });
+            }
+        }
+        service.meta.touch(self.at, self.now);
+        Ok(self.put_service(service, Action::Update))
+    }
+
     /// Takes the update one step on; `None` when it is not the one that this was decided for.
     pub(super) fn step_update(
         &mut self,
@@ -127,6 +146,11 @@ impl Change<'_> {
                     let before = if update.reason.is_empty() { "" } else { "; " };
                     update.reason = format!("{}{before}{reason}", update.reason);
                 }
+            }
+            UpdateStep::Prove { .. } if update.canary != Some(Canary::Trying) => return None,
+            UpdateStep::Prove { promoted } => {
+                let on = if *promoted { Canary::Promoted } else { Canary::Waiting };
+                update.canary = Some(on);
             }
             UpdateStep::RollBack { .. } if update.kind == UpdateKind::Rollback => return None,
             UpdateStep::RollBack { reason } => {
@@ -159,7 +183,7 @@ impl Change<'_> {
         if record.template_version != service.template_version {
             let template = self.known_template(service.id, &record.spec.task_template).1;
             let to = record.template_version;
-            self.begin(service, UpdateKind::Rollback, to, template, reason);
+            self.begin(service, UpdateKind::Rollback, to, template, None, reason);
         }
         self.renew(service, record.spec, Cause::RolledBack { to: record.version });
     }
@@ -187,6 +211,7 @@ impl Change<'_> {
         kind: UpdateKind,
         to: Version,
         template: Arc<TaskTemplate>,
+        canary: Option<Canary>,
         reason: String,
     ) {
         let has_tasks = self.view.tasks_of(service.id).next().is_some();
@@ -200,6 +225,7 @@ impl Change<'_> {
             started_at: self.now,
             ended_at: None,
             reason,
+            canary,
         });
         service.template_version = to;
         service.template = template;
@@ -221,6 +247,7 @@ impl Change<'_> {
     /// Puts `spec` in the place of the service's, and remembers it.
     fn renew(&mut self, service: &mut Service, spec: Arc<ServiceSpec>, cause: Cause) {
         service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+        retry_canary(service);
         let before = service.previous_spec.as_ref().and_then(|spec| spec.schedule.as_ref());
         service.schedule = match (&service.spec.schedule, before) {
             (None, _) => None,
@@ -273,6 +300,22 @@ impl Change<'_> {
 
     pub(super) fn history(&mut self, id: ServiceId) -> &mut History {
         Arc::make_mut(self.view.histories.entry(id).or_default())
+    }
+}
+
+/// A canary that is another one by the new spec is tried anew, unless the others have their turn already.
+fn retry_canary(service: &mut Service) {
+    let canary = |spec: &ServiceSpec| (spec.update.canary, spec.update.auto_promote);
+    if service.previous_spec.as_deref().map(canary) == Some(canary(&service.spec)) {
+        return;
+    }
+    let share = service.spec.update.canary;
+    if let Some(update) = &mut service.update
+        && update.kind == UpdateKind::Update
+        && update.is_open()
+        && update.canary != Some(Canary::Promoted)
+    {
+        update.canary = share.map(|_| Canary::Trying);
     }
 }
 

@@ -10,6 +10,7 @@ use swarm_model::command::Op;
 use swarm_model::id::ServiceId;
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceSpec;
+use swarm_model::share::Share;
 use swarm_model::task::Task;
 use swarm_model::task_state::ObservedState;
 use swarm_model::update::{Cause, UpdateKind, UpdatePhase, UpdatePolicy};
@@ -18,7 +19,7 @@ use swarm_node::api::backend::Backend;
 use swarm_node::runtime::Behaviour;
 use tokio::time::sleep;
 
-use super::{agree, until_exact};
+use super::{agree, until_exact, until_settled};
 use crate::sim::cluster::Kill;
 use crate::sim::converge::wait_until;
 use crate::sim::faults::leader;
@@ -95,6 +96,57 @@ pub(super) async fn until_over(
 pub(super) fn leading_view(run: &Run) -> anyhow::Result<std::sync::Arc<View>> {
     let number = leader(&run.cluster).context("nobody leads")?;
     Ok(run.cluster.node(number)?.view())
+}
+
+/// A canary is tried, waits and is promoted under leaders that come and go; one that fails is turned
+/// back, and nobody else has heard of it.
+pub(super) fn canary(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
+    async move {
+        for seat in run.cluster.world.seats().values() {
+            let after = Duration::from_millis(300);
+            seat.runtime.program(BROKEN, Behaviour::Exits { after, code: 1 });
+        }
+        let id = ServiceId::from_raw(run.chance.wide());
+        agree(run, Op::CreateService { id, spec: spec("first") }).await?;
+        until_exact(run, 10).await?;
+        let update = |program| {
+            let mut spec = spec(program);
+            spec.update.canary = Some(Share::Percent(25));
+            Op::UpdateService { id, version: None, spec, steered: true }
+        };
+        agree(run, update("second")).await?;
+        change_leaders(run).await?;
+        let limit = Duration::from_secs(60);
+        wait_until(&run.cluster, "a canary that waits", limit, || {
+            let view = leading_view(run).map_err(|error| error.to_string())?;
+            let update = view.services.get(&id).and_then(|service| service.update.clone());
+            let update = update.ok_or("there is no update")?;
+            if update.awaits_promotion() { Ok(()) } else { Err(format!("{update:?}")) }
+        })
+        .await?;
+        change_leaders(run).await?;
+        until_settled(run, 30).await?;
+        only_canary(run, id, "second")?;
+        agree(run, Op::PromoteUpdate { id }).await?;
+        change_leaders(run).await?;
+        until_over(run, id, UpdateKind::Update, "second").await?;
+        agree(run, update(BROKEN)).await?;
+        change_leaders(run).await?;
+        until_over(run, id, UpdateKind::Rollback, "second").await?;
+        until_exact(run, 30).await?;
+        only_canary(run, id, BROKEN)?;
+        run.settle().await
+    }
+    .boxed()
+}
+
+/// Demands that `tried` came to no more slots than the canary's, two of six.
+fn only_canary(run: &Run, id: ServiceId, tried: &str) -> anyhow::Result<()> {
+    let view = leading_view(run)?;
+    let tried = view.tasks_of(id).filter(|task| program(task) == tried);
+    let slots: BTreeSet<_> = tried.map(|task| task.slot).collect();
+    ensure!((1..=2).contains(&slots.len()), "slots {slots:?} had the canary");
+    Ok(())
 }
 
 pub(super) fn survive_leaders(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {

@@ -188,6 +188,7 @@ mod tests {
             ("service update --timeout 5s web", false),
             ("service scale web=3 --if-revision 4", false),
             ("service pause web", false),
+            ("service promote web", false),
             ("node rm self", false),
         ] {
             let given = Cli::try_parse_from(format!("swarm plan {line}").split(' '));

@@ -123,7 +123,10 @@ pub(super) fn verdict(forecast: &Forecast) -> String {
         if service.turns_back {
             said.push(format!("the update of {name} would turn back"));
         } else if service.named
-            && !matches!(service.update.as_str(), "" | "completed" | "rollback_completed")
+            && !matches!(
+                service.update.as_str(),
+                "" | "completed" | "canary" | "rollback_completed"
+            )
         {
             said.push(format!("the update of {name} would be left {}", service.update));
         }

@@ -332,6 +332,7 @@ mod tests {
     use clap::Parser as _;
     use swarm_model::probe::{Check, Probe};
     use swarm_model::schedule::{CatchUp, Overlap};
+    use swarm_model::share::Share;
     use swarm_model::update::{FailureAction, Order, UpdatePolicy};
 
     fn spec(options: &str) -> Result<ServiceSpec, Failure> {
@@ -408,7 +409,8 @@ mod tests {
         let spec = spec(
             "--runtime process --update-parallelism 3 --update-delay 2s --update-monitor 1m \
              --update-failure-action pause --update-max-failure-ratio 0.1 \
-             --update-order stop-first --update-start-timeout 90s --rollback-parallelism 0 \
+             --update-order stop-first --update-start-timeout 90s --canary 25% --auto-promote \
+             --rollback-parallelism 0 \
              --rollback-failure-action continue --rollback-order start-first -- x",
         )
         .expect("is valid");
@@ -421,6 +423,8 @@ mod tests {
             max_failure_permille: 100,
             order: Some(Order::StopFirst),
             start_timeout_ms: 90_000,
+            canary: Some(Share::Percent(25)),
+            auto_promote: true,
         };
         assert_eq!(spec.update, update);
         let rollback = UpdatePolicy {

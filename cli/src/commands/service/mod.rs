@@ -12,6 +12,7 @@ mod ls;
 mod options;
 mod pause;
 mod probe_options;
+mod promote;
 mod ps;
 pub(crate) mod rm;
 pub(crate) mod rollback;
@@ -51,6 +52,7 @@ pub(crate) enum Service {
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
     Pause(pause::Pause),
+    Promote(promote::Promote),
     Ps(ps::Ps),
     Resume(pause::Resume),
     #[command(visible_alias = "remove")]
@@ -79,6 +81,7 @@ impl Service {
             Self::Logs(command) => command.run(client).await,
             Self::Ls(command) => command.run(client).await,
             Self::Pause(command) => command.run(client).await,
+            Self::Promote(command) => command.run(client, global).await,
             Self::Ps(command) => command.run(client).await,
             Self::Resume(command) => command.run(client, global).await,
             Self::Rm(command) => command.run(client).await,

@@ -70,6 +70,14 @@ pub(super) struct UpdateOptions {
     /// A new task that does not run so soon has failed [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     update_start_timeout: Option<Duration>,
+    /// So many tasks, or N%, are updated first; the others follow when `swarm service promote` says so;
+    /// 0 is no canary [default: 0]
+    #[arg(long, value_name = "N|N%")]
+    canary: Option<Share>,
+    /// Promote a canary that has run for --update-monitor without being asked [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        require_equals = true)]
+    auto_promote: Option<bool>,
     /// So many tasks, or N%, run at least whatever is done on purpose: updates that stop first,
     /// drains, making room for others; 0 bounds nothing [default: 0]
     #[arg(long, value_name = "N|N%")]
@@ -121,6 +129,7 @@ impl Given {
                 .map_or(old.max_failure_permille, |Ratio(permille)| permille),
             order: self.order.map_or(old.order, |Turn(order)| order),
             start_timeout_ms: millis(self.start_timeout).unwrap_or(old.start_timeout_ms),
+            ..old
         };
     }
 }
@@ -128,10 +137,16 @@ impl Given {
 impl UpdateOptions {
     /// Puts what was given into `spec`.
     pub(super) fn apply(self, spec: &mut ServiceSpec) {
+        let some = |share: Share| !matches!(share, Share::Count(0) | Share::Percent(0));
         if let Some(share) = self.min_available {
-            let nothing = matches!(share, Share::Count(0) | Share::Percent(0));
-            spec.min_available = Some(share).filter(|_| !nothing);
+            spec.min_available = Some(share).filter(|share| some(*share));
         }
+        if let Some(share) = self.canary {
+            spec.update.canary = Some(share).filter(|share| some(*share));
+            // Without one there is nothing to promote.
+            spec.update.auto_promote &= spec.update.canary.is_some();
+        }
+        spec.update.auto_promote = self.auto_promote.unwrap_or(spec.update.auto_promote);
         Given {
             parallelism: self.update_parallelism,
             delay: self.update_delay,

@@ -83,6 +83,14 @@ impl Expect {
             UpdateKind::Update => "updating",
             UpdateKind::Rollback => "rolling back",
         };
+        if update.awaits_promotion() {
+            let count = counts.updated_tasks;
+            return Course::Waits(format!(
+                "the canary runs: {count} of {} tasks are updated; `swarm service promote {name}` brings \
+                 the others, `swarm service rollback {name}` takes it back",
+                counts.desired_tasks
+            ));
+        }
         match (update.kind, update.phase) {
             (_, UpdatePhase::Rolling) => {
                 let why = if reason.is_empty() || self.back { "" } else { ": " };
@@ -112,6 +120,8 @@ enum Course {
     Free,
     /// It goes on.
     Rolling(String),
+    /// It waits for somebody to decide, as was asked.
+    Waits(String),
     /// It did not end as was asked.
     Failed(String),
 }
@@ -230,7 +240,7 @@ impl Watch {
         }
     }
 
-    /// Looks until the service has converged; says how it ended.
+    /// Looks until the service has converged, or waits for somebody; says which.
     async fn run(&mut self, client: &Client) -> Result<String, Failure> {
         let mut pause = LOOK_PAUSE;
         let mut silent_since: Option<Instant> = None;
@@ -318,6 +328,10 @@ impl Watch {
         let verdict = self.convergence.judge(&service, &tasks, Instant::now());
         match self.expect.judge(&service) {
             Course::Free => {}
+            Course::Waits(state) => {
+                self.progress.say(&state);
+                return Ok(Some(format!("the canary of {name} runs")));
+            }
             Course::Failed(reason) => return Err(Failure::failed(reason)),
             Course::Rolling(state) => {
                 if let Verdict::Waiting { reasons, .. } = &verdict {
@@ -357,6 +371,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use swarm_model::update::Canary;
+
     use super::*;
     use crate::commands::fake_node;
 
@@ -375,11 +391,22 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_that_runs_ends_the_wait() {
+        let mut waits = entry("Update", "Rolling", "");
+        let update = waits.service.update.as_mut().expect("is updated");
+        update.canary = Some(Canary::Waiting);
+        match Expect::update(Version(7)).judge(&waits) {
+            Course::Waits(said) => assert!(said.contains("swarm service promote web"), "{said}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_paused_or_rolled_back_update_failed_and_says_why() {
         let mine = Expect::update(Version(7));
         let why = |course: Course| match course {
             Course::Failed(reason) => reason,
-            Course::Free | Course::Rolling(_) => panic!("{course:?}"),
+            Course::Free | Course::Rolling(_) | Course::Waits(_) => panic!("{course:?}"),
         };
         let paused = why(mine.judge(&entry("Update", "Paused", "1 of 3 tasks failed")));
         assert!(paused.starts_with("updating web is paused: 1 of 3 tasks failed; "), "{paused}");

@@ -355,7 +355,8 @@ impl Forecast {
     /// that begin are complete. Where the end is not known nothing is well.
     pub fn is_well(&self) -> bool {
         let is_well = |service: &ServiceForecast| {
-            let ends = ["", "completed", "rollback_completed"].contains(&service.update.as_str());
+            let ends = ["", "completed", "canary", "rollback_completed"]
+                .contains(&service.update.as_str());
             let done = service.run.as_ref().is_none_or(|run| run.state == "complete");
             service.waiting == 0 && (ends || !service.named) && !service.turns_back && done
         };

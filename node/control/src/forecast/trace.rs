@@ -64,7 +64,8 @@ impl Trace {
             | Op::RollbackService { id, .. }
             | Op::PauseUpdate { id, .. }
             | Op::StartRun { id }
-            | Op::StopRun { id, .. } => {
+            | Op::StopRun { id, .. }
+            | Op::PromoteUpdate { id } => {
                 self.subjects.insert(*id);
             }
             Op::InitCluster { .. }

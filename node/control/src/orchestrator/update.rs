@@ -14,7 +14,7 @@ use swarm_model::task::Task;
 use swarm_model::task_state::ObservedState;
 use swarm_model::units::Timestamp;
 use swarm_model::update::{
-    FailureAction, Order, UpdateKind, UpdatePhase, UpdatePolicy, UpdateState, UpdateStep,
+    Canary, FailureAction, Order, UpdateKind, UpdatePhase, UpdatePolicy, UpdateState, UpdateStep,
 };
 
 use super::Round;
@@ -175,23 +175,11 @@ pub(super) fn steer<'a>(
             return Steering::GoOn { fresh: 0 };
         }
     }
-    let (mut old, mut moving, mut unproven, mut failed) = (0, 0, 0, Vec::new());
-    for (at, seat) in seats.iter().enumerate() {
-        match stage(round.facts, service, update, seat.plan) {
-            Stage::Old => old += 1,
-            Stage::Done => {}
-            Stage::Failed => failed.push(at),
-            Stage::Moving { until, proven } => {
-                moving += 1;
-                unproven += usize::from(!proven);
-                until.into_iter().for_each(|at| round.wake(at));
-            }
-        }
-    }
+    let count = tally(round, update, &seats);
     let all = seats.len() + missing.all;
     let permille = usize::from(policy(service).max_failure_permille);
-    if failed.len() * 1000 > permille * all {
-        let reason = reason(service, &seats, &failed, all);
+    if count.failed.len() * 1000 > permille * all {
+        let reason = reason(service, &seats, &count.failed, all);
         match action(service, update) {
             FailureAction::Continue => {}
             FailureAction::Pause => {
@@ -205,11 +193,10 @@ pub(super) fn steer<'a>(
             }
         }
     }
-    if old == 0 && unproven == 0 && missing.all == 0 {
-        let count = failed.len();
-        let reason = match count {
+    if count.old == 0 && count.unproven == 0 && missing.all == 0 {
+        let reason = match count.failed.len() {
             0 => String::new(),
-            _ => format!("{count} of {all} tasks failed"),
+            failed => format!("{failed} of {all} tasks failed"),
         };
         round.draft.step_update(service, UpdateStep::Complete { reason });
         // From here on nothing is made as before.
@@ -220,23 +207,84 @@ pub(super) fn steer<'a>(
         }
         return Steering::GoOn { fresh: 0 };
     }
-    Steering::GoOn { fresh: seat(round, seats, missing.open, moving) }
+    let free = free_seats(round, update, &count, all);
+    Steering::GoOn { fresh: seat(round, seats, missing.open, free) }
 }
 
-/// Gives the free seats to the slots that want one: first those where nothing runs, then by their
+/// How far the slots of an update are, counted.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Those that had no turn yet.
+    old: usize,
+    /// Those in change, which take a seat.
+    moving: usize,
+    /// Of these, those that have to prove themselves yet.
+    unproven: usize,
+    /// Those that had their turn, however it ended.
+    turned: usize,
+    /// Where in the list those are that failed.
+    failed: Vec<usize>,
+}
+
+fn tally(round: &mut Round<'_, '_>, update: &UpdateState, seats: &[Seat<'_, '_>]) -> Tally {
+    let mut count = Tally::default();
+    for (at, seat) in seats.iter().enumerate() {
+        match stage(round.facts, round.service, update, seat.plan) {
+            Stage::Old => count.old += 1,
+            // Where nothing can be done no slot has a turn.
+            Stage::Done if seat.plan.next == Next::Nothing && seat.plan.keep.is_none() => {}
+            Stage::Done => count.turned += usize::from(seat.plan.turn.is_none()),
+            Stage::Failed => count.failed.push(at),
+            Stage::Moving { until, proven } => {
+                count.moving += 1;
+                count.unproven += usize::from(!proven);
+                until.into_iter().for_each(|at| round.wake(at));
+            }
+        }
+    }
+    count.turned += count.moving + count.failed.len();
+    count
+}
+
+/// How many more slots may be in change; finds a canary that has proven itself.
+fn free_seats(round: &mut Round<'_, '_>, update: &UpdateState, count: &Tally, all: usize) -> usize {
+    let service = round.service;
+    let policy = policy(service);
+    let most = match policy.parallelism {
+        0 => usize::MAX,
+        most => usize::try_from(most).unwrap_or(usize::MAX),
+    };
+    let free = most.saturating_sub(count.moving);
+    let Some(canary) = canary_of(service, update, all) else { return free };
+    if update.canary == Some(Canary::Trying) && count.turned >= canary && count.unproven == 0 {
+        let promoted = policy.auto_promote && count.failed.is_empty();
+        round.draft.step_update(service, UpdateStep::Prove { promoted });
+        if promoted {
+            return free;
+        }
+    }
+    free.min(canary.saturating_sub(count.turned))
+}
+
+/// How many of `all` slots have their turn before somebody promotes the update; `None` when all have.
+fn canary_of(service: &Service, update: &UpdateState, all: usize) -> Option<usize> {
+    match update.canary? {
+        Canary::Trying | Canary::Waiting => {
+            policy(service).canary.map(|share| share.of(all).clamp(1, all.max(1)))
+        }
+        Canary::Promoted => None,
+    }
+}
+
+/// Gives the `free` seats to the slots that want one: first those where nothing runs, then by their
 /// numbers. The others go on with what they have, made as before. Gives how many of the `missing` slots,
 /// which have no task, have one.
 fn seat<'a>(
     round: &mut Round<'a, '_>,
     seats: Vec<Seat<'_, 'a>>,
     missing: usize,
-    taken: usize,
+    mut free: usize,
 ) -> usize {
-    let most = match policy(round.service).parallelism {
-        0 => usize::MAX,
-        most => usize::try_from(most).unwrap_or(usize::MAX),
-    };
-    let mut free = most.saturating_sub(taken);
     let mut wanting: Vec<_> = seats.into_iter().filter(|seat| wants_seat(seat.plan)).collect();
     wanting.sort_by_key(|seat| seat.plan.is_served());
     let mut fresh = None;

@@ -129,6 +129,7 @@ fn service(raw: u128) -> impl Strategy<Value = Service> {
                 to: Version(1),
                 started_at: Timestamp::from_millis(memory),
                 ended_at: None,
+                canary: None,
                 reason: String::new(),
             }),
             schedule: None,

@@ -15,6 +15,7 @@ use swarm_model::plan::Change;
 use swarm_model::restart::{Reschedule, RestartCondition};
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceMode;
+use swarm_model::share::Share;
 use swarm_model::task::{Slot, Task, TaskTemplate};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::update::{FailureAction, Order, UpdatePolicy, UpdateStep};
@@ -100,6 +101,7 @@ enum Step {
     Update(usize, Shape, UpdatePolicy),
     Rollback(usize),
     Pause(usize, bool),
+    Promote(usize),
     Scale(usize, u32),
     RemoveService(usize),
     AddNode,
@@ -134,9 +136,24 @@ pub(super) fn policy() -> impl Strategy<Value = UpdatePolicy> {
                 max_failure_permille,
                 order,
                 start_timeout_ms: 30_000,
+                canary: None,
+                auto_promote: false,
             }
         },
     )
+}
+
+/// The same with any canary.
+pub(super) fn policy_with_canary() -> impl Strategy<Value = UpdatePolicy> {
+    let share = prop_oneof![
+        3 => Just(None), 1 => (1u32..9).prop_map(|count| Some(Share::Count(count))),
+        1 => (1u8..=100).prop_map(|percent| Some(Share::Percent(percent))),
+    ];
+    (policy(), share, any::<bool>()).prop_map(|(policy, canary, auto)| UpdatePolicy {
+        canary,
+        auto_promote: auto && canary.is_some(),
+        ..policy
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -158,10 +175,11 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(size, shape, deadline)| Step::Job(size, shape, deadline)),
         1 => at.clone().prop_map(Step::StartRun),
         1 => at.clone().prop_map(Step::StopRun),
-        2 => (at.clone(), shape(), policy())
+        2 => (at.clone(), shape(), policy_with_canary())
             .prop_map(|(at, shape, policy)| Step::Update(at, shape, policy)),
         1 => at.clone().prop_map(Step::Rollback),
         1 => (at.clone(), any::<bool>()).prop_map(|(at, paused)| Step::Pause(at, paused)),
+        1 => at.clone().prop_map(Step::Promote),
         2 => (at.clone(), 0u32..9).prop_map(|(at, count)| Step::Scale(at, count)),
         1 => at.clone().prop_map(Step::RemoveService),
         1 => Just(Step::AddNode),
@@ -204,6 +222,7 @@ impl World {
             Step::Update(at, ..)
             | Step::Rollback(at)
             | Step::Pause(at, _)
+            | Step::Promote(at)
             | Step::StartRun(at)
             | Step::StopRun(at) => {
                 if let Some(id) = self.service(at) {
@@ -297,6 +316,7 @@ impl World {
             Step::Pause(_, paused) => {
                 drop(self.cluster.apply(Op::PauseUpdate { id, paused }));
             }
+            Step::Promote(_) => drop(self.cluster.apply(Op::PromoteUpdate { id })),
             _ => {}
         }
     }
@@ -379,6 +399,7 @@ impl World {
                 }
                 // Else what fits nowhere in time would bring back what was before.
                 spec.update.failure_action = Some(FailureAction::Continue);
+                (spec.update.canary, spec.update.auto_promote) = (None, false);
             });
         }
         self.cluster.settle();

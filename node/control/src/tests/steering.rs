@@ -8,6 +8,7 @@ use swarm_model::node::Reachability;
 use swarm_model::plan::Change;
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceSpec;
+use swarm_model::share::Share;
 use swarm_model::task_state::ObservedState;
 use swarm_model::update::{
     FailureAction, Order, UpdateKind, UpdatePhase, UpdatePolicy, UpdateState,
@@ -449,4 +450,66 @@ fn an_update_from_before_there_were_rules_goes_on_slot_by_slot() {
     cluster.settle();
     assert_eq!(running_of(&cluster, web, "new"), 3);
     assert_eq!(cluster.view().services[&web].update, None);
+}
+
+/// Rounds, agents and time, until a canary waits or the update is over.
+fn until_somebody_decides(cluster: &mut Cluster, service: ServiceId) -> UpdateState {
+    for _ in 0..200 {
+        cluster.settle_now();
+        let state = state(cluster, service);
+        if state.phase != UpdatePhase::Rolling || state.awaits_promotion() {
+            return state;
+        }
+        cluster.now = cluster.wake_at.expect("an update that waits for nothing").max(cluster.now);
+    }
+    panic!("does not end: {:#?}", cluster.view().tasks.values().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_others_wait_for_a_canary_until_it_is_promoted() {
+    let mut cluster = Cluster::new(3);
+    let web = service(&mut cluster, 5, |policy| policy.canary = Some(Share::Percent(40)));
+    set_program(&mut cluster, web, "new");
+    assert!(until_somebody_decides(&mut cluster, web).awaits_promotion());
+    cluster.settle();
+    assert_eq!((running_of(&cluster, web, "new"), running_of(&cluster, web, "ok")), (2, 3));
+    // What happens to the others meanwhile brings nothing new.
+    let other = cluster.running(web).into_iter().find(|task| program(task) == "ok");
+    let other = other.expect("three of them").id;
+    cluster.report(other, ObservedState::Failed);
+    cluster.scale(web, 6);
+    cluster.now = cluster.now.after(Duration::from_secs(60));
+    cluster.settle();
+    assert_eq!((running_of(&cluster, web, "new"), running_of(&cluster, web, "ok")), (3, 3));
+    cluster.update(web, |spec| spec.update.canary = Some(Share::Count(4)));
+    assert!(!state(&cluster, web).awaits_promotion(), "one more has its turn");
+    assert!(until_somebody_decides(&mut cluster, web).awaits_promotion());
+    cluster.settle();
+    assert_eq!((running_of(&cluster, web, "new"), running_of(&cluster, web, "ok")), (4, 2));
+    cluster.apply(Op::PromoteUpdate { id: web }).expect("it waits");
+    let over = until_over(&mut cluster, web);
+    assert_eq!((over.kind, over.phase), (UpdateKind::Update, UpdatePhase::Completed));
+    cluster.settle();
+    assert_eq!(running_of(&cluster, web, "new"), 6);
+}
+
+#[test]
+fn a_canary_that_fails_is_rolled_back_and_one_that_runs_promotes_itself_if_it_may() {
+    let mut cluster = Cluster::new(3);
+    let web = service(&mut cluster, 5, |policy| {
+        (policy.canary, policy.auto_promote) = (Some(Share::Count(2)), true);
+        policy.parallelism = 0;
+    });
+    set_program(&mut cluster, web, "fail");
+    let over = until_somebody_decides(&mut cluster, web);
+    assert_eq!(over.kind, UpdateKind::Rollback);
+    assert!(over.reason.starts_with("2 of 5 tasks failed"), "{}", over.reason);
+    until_over(&mut cluster, web);
+    set_program(&mut cluster, web, "new");
+    cluster.settle_now();
+    assert_eq!(running_of(&cluster, web, "new"), 2, "the others wait for its monitor time");
+    let over = until_somebody_decides(&mut cluster, web);
+    assert_eq!((over.kind, over.phase), (UpdateKind::Update, UpdatePhase::Completed));
+    cluster.settle();
+    assert_eq!(running_of(&cluster, web, "new"), 5);
 }

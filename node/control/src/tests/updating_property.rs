@@ -7,17 +7,18 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use swarm_model::command::Op;
 use swarm_model::id::ServiceId;
 use swarm_model::runtime::RuntimeSpec;
 use swarm_model::service::ServiceSpec;
 use swarm_model::task::{Slot, Task};
 use swarm_model::task_state::{DesiredState, ObservedState};
 use swarm_model::update::{
-    Cause, FailureAction, Order, UpdateKind, UpdatePhase, UpdatePolicy, UpdateState,
+    Canary, Cause, FailureAction, Order, UpdateKind, UpdatePhase, UpdatePolicy, UpdateState,
 };
 use swarm_model::view::View;
 
-use super::property::policy;
+use super::property::{policy, policy_with_canary};
 use crate::testing::{Cluster, program, spec, template, times};
 
 /// What goes wrong with the leader in one round.
@@ -56,7 +57,7 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let program = select(vec!["new", "fail", "reject", "flaky", "slow"]);
-    (1u32..7, policy(), policy(), program).prop_map(
+    (1u32..7, policy_with_canary(), policy(), program).prop_map(
         |(replicas, mut update, mut rollback, program)| {
             // What lives shorter than nothing does not exist.
             update.monitor_ms = update.monitor_ms.max(1);
@@ -146,8 +147,16 @@ impl World {
             if fault != Fault::None || plan.0 || heard {
                 continue;
             }
-            if self.state().phase != UpdatePhase::Rolling {
+            let state = self.state();
+            if state.phase != UpdatePhase::Rolling {
                 return;
+            }
+            if state.awaits_promotion() {
+                let clean = !self.case.update.auto_promote || self.case.program != "new";
+                assert!(clean, "nobody had to be asked: {:#?}", self.case);
+                let id = self.web;
+                self.cluster.apply(Op::PromoteUpdate { id }).expect("a canary waits");
+                continue;
             }
             let wake = plan.1.expect("an update that waits for nothing");
             self.cluster.now = wake.max(self.cluster.now.after(Duration::from_millis(1)));
@@ -193,6 +202,7 @@ impl World {
         let two = sound().filter(|tasks| tasks.iter().filter(|task| task.is_active()).count() > 1);
         let (two, seats) = (two.count(), self.case.seats());
         assert!(two <= seats, "{two} slots are in change: {:#?}", self.case);
+        self.check_canary(view, &slots);
         let serves = |task: &&&Task| {
             task.desired <= DesiredState::Running && task.status.state == ObservedState::Running
         };
@@ -214,6 +224,17 @@ impl World {
                 active.iter().filter(|it| it.template_version == active[0].template_version);
             assert!(active.len() <= 2 && alike.count() <= 1, "{active:#?}");
         }
+    }
+
+    /// Before it is promoted, no more slots than the canary's have the new version.
+    fn check_canary(&self, view: &View, slots: &BTreeMap<Slot, Vec<&Task>>) {
+        let canary = view.services[&self.web].update.as_ref().and_then(|update| update.canary);
+        let Some(Canary::Trying | Canary::Waiting) = canary else { return };
+        let Some(share) = self.case.update.canary else { return };
+        let new = |tasks: &&Vec<&Task>| tasks.iter().any(|task| program(task) == self.case.program);
+        let (new, most) =
+            (slots.values().filter(new).count(), share.of(self.case.replicas as usize));
+        assert!(new <= most.max(1), "{new} slots are new: {:#?}", self.case);
     }
 
     fn end(&self) -> End {

@@ -11,7 +11,8 @@ use swarm_model::units::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct UpdateStatus {
-    /// `updating`, `paused`, `completed`, `rollback_started`, `rollback_paused`, `rollback_completed`.
+    /// `updating`, `canary` (which has proven itself and waits), `paused`, `completed`,
+    /// `rollback_started`, `rollback_paused`, `rollback_completed`.
     pub state: String,
     /// When it began.
     pub started_at: Timestamp,

@@ -116,10 +116,14 @@ pub fn service(mode: ServiceMode) -> ServiceSpec {
         max_failure_permille: 250,
         order: Some(Order::StopFirst),
         start_timeout_ms: 60_000,
+        canary: Some(Share::Percent(20)),
+        auto_promote: true,
     };
     let rollback = UpdatePolicy {
         failure_action: Some(FailureAction::Continue),
         order: Some(Order::StartFirst),
+        canary: None,
+        auto_promote: false,
         ..update
     };
     let task_template = template();
@@ -278,6 +282,7 @@ fn changes() -> Vec<Change> {
             step: UpdateStep::Complete { reason: String::new() },
         },
         Change::EndRun { service: SERVICE, run: 1, phase: RunPhase::Failed { reason: "x".into() } },
+        Change::Update { service: SERVICE, version, step: UpdateStep::Prove { promoted: true } },
     ]
 }
 
@@ -351,12 +356,12 @@ pub fn ops() -> Vec<Op> {
         Op::PauseUpdate { id: SERVICE, paused: true },
         Op::Evict { moves: vec![Relocation { task: TASK, version: Version(9), to: second }] },
     ];
-    ops.extend(job_ops());
+    ops.extend(later_ops());
     ops
 }
 
-/// What there is about jobs.
-fn job_ops() -> [Op; 4] {
+/// What came later: jobs, and canaries.
+fn later_ops() -> [Op; 5] {
     [
         Op::CreateService { id: JOB, spec: Box::new(job()) },
         Op::ApplyPlan {
@@ -375,6 +380,7 @@ fn job_ops() -> [Op; 4] {
         },
         Op::StopRun { id: JOB, run: Some(1) },
         Op::StartRun { id: JOB },
+        Op::PromoteUpdate { id: SERVICE },
     ]
 }
 

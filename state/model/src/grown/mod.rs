@@ -39,6 +39,8 @@ const POLICY: Absent = Absent::Struct(&[
     Absent::Number(0),
     Absent::Nothing,
     Absent::Number(300_000),
+    Absent::Nothing,
+    Absent::Nothing,
 ]);
 
 /// The fields of structs (or of enums' variants) that the former format did not have, each type's in
@@ -74,7 +76,7 @@ const GREW: [(&str, &str, Absent); 27] = [
 ];
 
 /// The variants of enums that the former format did not have.
-const JOINED: [(&str, &str); 21] = [
+const JOINED: [(&str, &str); 22] = [
     ("Change", "Preempt"),
     ("Change", "Yield"),
     ("Change", "Update"),
@@ -86,6 +88,7 @@ const JOINED: [(&str, &str); 21] = [
     ("Op", "Evict"),
     ("Op", "StartRun"),
     ("Op", "StopRun"),
+    ("Op", "PromoteUpdate"),
     ("Rejection", "NoSuchVersion"),
     ("Rejection", "NoUpdate"),
     ("Rejection", "RevisionConflict"),

@@ -1,6 +1,7 @@
 //! Updates, rollbacks and the history, command by command.
 
-use swarm_model::update::{Cause, UpdateKind, UpdatePhase, UpdateState};
+use swarm_model::share::Share;
+use swarm_model::update::{Canary, Cause, UpdateKind, UpdatePhase, UpdateState};
 
 use super::*;
 
@@ -178,6 +179,58 @@ fn rolling_back_without_a_history_or_to_an_unknown_version_is_refused_by_name() 
     assert!(matches!(log.apply(stale), Err(Rejection::VersionConflict { .. })));
     log.apply(Op::RemoveService { id: WEB }).expect("exists");
     assert!(matches!(log.apply(rollback(None)), Err(Rejection::NotFound { .. })));
+}
+
+#[test]
+fn a_canary_is_tried_waits_and_is_promoted_once() {
+    let mut log = running();
+    let promote = || Op::PromoteUpdate { id: WEB };
+    let mut spec = forced(1);
+    spec.update.canary = Some(Share::Count(1));
+    let asked = Op::UpdateService { id: WEB, version: None, spec, steered: true };
+    log.apply(asked).expect("is valid");
+    assert_eq!((state(&log).canary, state(&log).word()), (Some(Canary::Trying), "updating"));
+    let early = log.apply(promote()).expect_err("it is tried").to_string();
+    assert!(early.contains("has no update that could be promoted: updating"), "{early}");
+    let proved = step(&log, UpdateStep::Prove { promoted: false });
+    assert_eq!(log.plan(proved.clone()), APPLIED);
+    assert_eq!((state(&log).canary, state(&log).word()), (Some(Canary::Waiting), "canary"));
+    assert_eq!(log.plan(proved), REFUSED, "the same decision twice");
+    let late = step(&log, UpdateStep::Prove { promoted: true });
+    assert_eq!(log.plan(late), REFUSED, "it was proven before");
+    log.apply(Op::PauseUpdate { id: WEB, paused: true }).expect("it waits");
+    assert!(matches!(log.apply(promote()), Err(Rejection::NoUpdate { .. })), "it is paused");
+    log.apply(Op::PauseUpdate { id: WEB, paused: false }).expect("it is paused");
+    log.apply(promote()).expect("it waits");
+    assert_eq!((state(&log).canary, state(&log).word()), (Some(Canary::Promoted), "updating"));
+    assert!(matches!(log.apply(promote()), Err(Rejection::NoUpdate { .. })), "it goes on");
+    log.apply(rollback(None)).expect("there is one before");
+    assert_eq!(state(&log).canary, None, "what ran before needs no trying");
+}
+
+#[test]
+fn a_canary_that_somebody_changes_is_tried_anew_until_it_is_promoted() {
+    let mut log = running();
+    let given = |canary: Option<u32>, auto_promote: bool| {
+        let mut spec = forced(1);
+        (spec.update.canary, spec.update.auto_promote) = (canary.map(Share::Count), auto_promote);
+        Op::UpdateService { id: WEB, version: None, spec, steered: true }
+    };
+    log.apply(given(None, false)).expect("is valid");
+    assert_eq!(state(&log).canary, None);
+    for (canary, auto) in [(1, false), (2, false), (2, true)] {
+        log.apply(given(Some(canary), auto)).expect("is valid");
+        assert_eq!(state(&log).canary, Some(Canary::Trying), "{canary} {auto}");
+        assert_eq!(log.plan(step(&log, UpdateStep::Prove { promoted: false })), APPLIED);
+        log.apply(given(Some(canary), auto)).expect("the same once more");
+        assert_eq!(state(&log).canary, Some(Canary::Waiting), "{canary} {auto}");
+    }
+    log.apply(given(None, false)).expect("is valid");
+    assert_eq!((state(&log).canary, state(&log).word()), (None, "updating"));
+    log.apply(given(Some(1), false)).expect("is valid");
+    assert_eq!(log.plan(step(&log, UpdateStep::Prove { promoted: true })), APPLIED);
+    log.apply(given(Some(2), false)).expect("is valid");
+    assert_eq!(state(&log).canary, Some(Canary::Promoted), "the others have their turn");
 }
 
 #[test]
