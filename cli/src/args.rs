@@ -131,6 +131,7 @@ pub(crate) enum Command {
     Config(commands::config::Config),
     Exec(commands::exec::Exec),
     Cp(commands::cp::Cp),
+    Forward(commands::forward::Forward),
     Top(commands::top::Top),
     Events(commands::events::Events),
     Status(commands::status::Status),

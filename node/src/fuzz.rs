@@ -81,6 +81,7 @@ pub const TARGETS: &[Target] = &[
     chunk::fuzz::MESSAGE,
     reach::exec::fuzz::ASK,
     reach::files::fuzz::ASK,
+    reach::forward::fuzz::ASK,
     reach::top::fuzz::ASK,
     reach::top::fuzz::ANSWER,
     runtime::process::fuzz::LAUNCH,

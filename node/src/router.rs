@@ -66,7 +66,7 @@ impl Handler for Router {
             }
             Method::Session => dispatch::session::serve(core, from.node_id, hello, stream).boxed(),
             Method::TaskLogs => remote_logs::serve(core, hello, stream).boxed(),
-            Method::Exec | Method::Files => {
+            Method::Exec | Method::Files | Method::Forward => {
                 reach::serve(core, Some(from.node_id), method, hello, stream).boxed()
             }
             other => {
@@ -117,7 +117,8 @@ fn member(core: Arc<Core>, peer: Peer, method: Method, body: Bytes) -> Answer {
         | Method::Session
         | Method::TaskLogs
         | Method::Exec
-        | Method::Files => async { Err(not_allowed()) }.boxed(),
+        | Method::Files
+        | Method::Forward => async { Err(not_allowed()) }.boxed(),
     }
 }
 

@@ -15,6 +15,7 @@ mod doctor;
 mod documents;
 mod doubles;
 mod exec;
+mod forwards;
 mod health;
 mod hostile_peer;
 mod joining;

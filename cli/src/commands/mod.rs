@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 #[cfg(test)]
 mod fake_node;
+pub(crate) mod forward;
 pub(crate) mod guard;
 pub(crate) mod info;
 pub(crate) mod init;
@@ -93,6 +94,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Rebalance(command) => command.run(&global.client()?).await,
         Command::Config(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Exec(command) => Box::pin(command.run(&global.client()?)).await,
+        Command::Forward(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Cp(command) => Box::pin(command.run(&global.client()?)).await,
         Command::Top(command) => command.run(&global.client()?).await,
         Command::Events(command) => command.run(&global.client()?).await,

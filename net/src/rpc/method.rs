@@ -149,6 +149,8 @@ methods! {
     Files = 32, Rpc Stream Manager;
     /// What the processes of tasks of the callee use.
     TaskTop = 33, Rpc Unary Manager;
+    /// A connection to a port that a task of the callee listens on.
+    Forward = 34, Rpc Stream Manager;
     /// Gossip's push/pull of everything.
     GossipSync = 40, Gossip Unary Member;
 }
@@ -194,7 +196,8 @@ mod tests {
             assert_eq!(rule.callers == Callers::Anonymous, *method == Method::Join);
             assert_eq!(rule.lane == Lane::Join, *method == Method::Join);
         }
-        let managers = [Method::ManagerKeys, Method::Exec, Method::Files, Method::TaskTop];
+        let managers =
+            [Method::ManagerKeys, Method::Exec, Method::Files, Method::TaskTop, Method::Forward];
         for method in Method::ALL {
             let only = method.rule().callers == Callers::Manager;
             assert_eq!(only, managers.contains(method), "{method:?}");

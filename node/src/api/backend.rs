@@ -33,6 +33,7 @@ use super::types::{RecoveryReport, TokenRequest};
 use crate::reach::busy::TaskTop;
 use crate::reach::exec::ExecAsk;
 use crate::reach::files::FilesAsk;
+use crate::reach::forward::ForwardAsk;
 
 /// The longest that a change may take, whatever is waited for.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -301,6 +302,8 @@ pub enum Reach {
     Exec(ExecAsk),
     /// Files of its working directory.
     Files(FilesAsk),
+    /// A connection to a port of it.
+    Forward(ForwardAsk),
 }
 
 impl Reach {
@@ -309,6 +312,7 @@ impl Reach {
         match self {
             Self::Exec(ask) => (Method::Exec, frame::encode(ask)),
             Self::Files(ask) => (Method::Files, frame::encode(ask)),
+            Self::Forward(ask) => (Method::Forward, frame::encode(ask)),
         }
     }
 }

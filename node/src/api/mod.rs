@@ -16,6 +16,7 @@ mod exec;
 mod explain;
 mod files;
 mod filters;
+mod forward;
 pub(crate) mod fuzz;
 mod guards;
 mod hostnames;

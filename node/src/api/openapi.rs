@@ -9,8 +9,8 @@ use super::answer;
 use super::errors::ApiError;
 use super::request::Params;
 use super::{
-    cluster, configs, events, exec, explain, files, info, logs, nodes, plan, rebalance, recovery,
-    runs, services, tasks, tokens, top, updates,
+    cluster, configs, events, exec, explain, files, forward, info, logs, nodes, plan, rebalance,
+    recovery, runs, services, tasks, tokens, top, updates,
 };
 
 #[derive(Debug, OpenApi)]
@@ -56,6 +56,8 @@ use super::{
         logs::of_task,
         exec::exec,
         files::copy,
+        forward::to_service,
+        forward::to_task,
         top::of_all,
         top::of_service,
         top::of_task,

@@ -7,8 +7,8 @@ use http::{Method, Uri};
 use super::errors::ApiError;
 use super::state::Api;
 use super::{
-    cluster, configs, events, exec, explain, files, info, logs, nodes, openapi, plan, rebalance,
-    recovery, runs, services, tasks, tokens, top, updates,
+    cluster, configs, events, exec, explain, files, forward, info, logs, nodes, openapi, plan,
+    rebalance, recovery, runs, services, tasks, tokens, top, updates,
 };
 
 /// One route.
@@ -67,6 +67,8 @@ pub(super) fn all() -> Vec<Route> {
         route("get", "/v1/tasks/{ref}/top", get(top::of_task)),
         route("get", "/v1/tasks/{ref}/logs", get(logs::of_task)),
         route("post", "/v1/tasks/{ref}/exec", post(exec::exec)),
+        route("post", "/v1/services/{ref}/forward", post(forward::to_service)),
+        route("post", "/v1/tasks/{ref}/forward", post(forward::to_task)),
         route("post", "/v1/tasks/{ref}/files", post(files::copy)),
         route("get", "/v1/configs", get(configs::list)),
         route("post", "/v1/configs/create", post(configs::create)),

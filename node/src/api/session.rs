@@ -59,7 +59,8 @@ impl Client {
         Ok((client, asked))
     }
 
-    fn of(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    /// Takes the upgrade out of a request.
+    pub(super) fn of(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let asked = parts.headers.get(header::UPGRADE);
         let asked = asked.is_some_and(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
         let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_upgrade| asked);
@@ -90,7 +91,7 @@ impl Client {
     }
 
     /// Answers 101 and carries chunks from then on; `place` names the other end for the client.
-    fn converse(self, api: &Api, stream: MessageStream, place: String) -> Response {
+    pub(super) fn converse(self, api: &Api, stream: MessageStream, place: String) -> Response {
         let (ending, tasks) = (api.ending.clone(), api.tasks.clone());
         tasks.spawn("conversation", async move {
             let Self { upgrade, slot } = self;
@@ -113,7 +114,7 @@ impl Client {
 }
 
 /// Begins a conversation with a running task; gives the stream and where the other end is.
-async fn reach(
+pub(super) async fn reach(
     api: &Api,
     view: &View,
     task: &Task,

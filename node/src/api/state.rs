@@ -1,6 +1,7 @@
 //! What every handler works with: the node, and the ways to change and to read it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -55,13 +56,15 @@ pub(super) struct Api {
     pub(super) sessions: Arc<Semaphore>,
     /// Whose turn it is to plan.
     pub(super) planning: Planning,
+    /// Whose turn it is among the tasks of a service.
+    pub(super) turn: Arc<AtomicUsize>,
 }
 
 impl Api {
     pub(super) fn new(backend: Arc<dyn Backend>, tasks: TaskGroup) -> Self {
         let (ending, sessions) = (tasks.token(), Arc::new(Semaphore::new(SESSIONS_MAX)));
-        let (disk_writes, planning) = Default::default();
-        Self { backend, ending, disk_writes, tasks, sessions, planning }
+        let (disk_writes, planning, turn) = Default::default();
+        Self { backend, ending, disk_writes, tasks, sessions, planning, turn }
     }
 
     /// Proposes a change on behalf of `write`.

@@ -7,6 +7,7 @@
 pub mod busy;
 pub mod exec;
 pub mod files;
+pub mod forward;
 pub mod top;
 
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub(crate) async fn serve(
     match method {
         Method::Exec => exec::serve(core, silence, hello, stream).await,
         Method::Files => files::serve(core, silence, hello, stream).await,
+        Method::Forward => forward::serve(core, silence, hello, stream).await,
         other => tracing::warn!(method = ?other, "this call reaches into no task"),
     }
 }

@@ -1,5 +1,6 @@
 //! Why a task could not be prepared, started or stopped, as `service ps` shows it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +91,16 @@ pub enum Failure {
         /// What it does instead, and since when.
         state: String,
     },
+    /// Nobody in the task listens there.
+    #[error("task {task} does not listen on port {port}{}", listed(ports))]
+    NotListening {
+        /// Which.
+        task: TaskId,
+        /// The port that was asked for.
+        port: u16,
+        /// Those that it listens on.
+        ports: BTreeSet<u16>,
+    },
     /// The runtime cannot do that with its tasks.
     #[error("{what} is not possible with tasks of runtime {runtime}")]
     Unsupported {
@@ -127,6 +138,15 @@ pub enum Failure {
     },
 }
 
+/// The ports that would have done.
+fn listed(ports: &BTreeSet<u16>) -> String {
+    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+    match ports.is_empty() {
+        true => ", nor on any other that its node can see".to_owned(),
+        false => format!(", it does on {}", ports.join(", ")),
+    }
+}
+
 impl Failure {
     /// Whether trying again on this node is pointless until someone changes something: the task is
     /// Rejected, not Failed.
@@ -143,6 +163,7 @@ impl Failure {
             | Self::BadConfigPath { .. }
             | Self::AlreadyStarted { .. } => true,
             Self::UnknownTask { .. }
+            | Self::NotListening { .. }
             | Self::NotRunning { .. }
             | Self::Unsupported { .. }
             | Self::StillRunning { .. }
@@ -166,6 +187,7 @@ impl Failure {
             | Self::BadConfigPath { .. }
             | Self::AlreadyStarted { .. }
             | Self::UnknownTask { .. }
+            | Self::NotListening { .. }
             | Self::NotRunning { .. }
             | Self::Unsupported { .. }
             | Self::StillRunning { .. }

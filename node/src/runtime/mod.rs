@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use swarm_model::id::TaskId;
 use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
+use tokio::net::TcpStream;
 
 pub use exec::{Errand, ExecInput, ExecOutput, ExecRequest, ExecSession};
 pub use failure::Failure;
@@ -115,6 +116,15 @@ pub trait TaskRuntime: Send + Sync + Debug + 'static {
         let runtime = self.name();
         let refused = move |task| (task, Err(Failure::Unsupported { what: "top", runtime }));
         Box::pin(async move { tasks.into_iter().map(refused).collect() })
+    }
+
+    /// A connection to `port` of a running task, in the task's own network; it comes within three seconds.
+    ///
+    /// # Errors
+    /// [`Failure::NotListening`], or why it does not accept.
+    fn connect(&self, task: TaskId, port: u16) -> BoxFuture<'static, Result<TcpStream, Failure>> {
+        let (_inside, runtime) = ((task, port), self.name());
+        Box::pin(async move { Err(Failure::Unsupported { what: "forward", runtime }) })
     }
 
     /// Does one more thing inside of a running task. It ends with the task, and with the session.

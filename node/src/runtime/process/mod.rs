@@ -16,6 +16,7 @@ pub(crate) mod fuzz;
 mod isolate;
 mod keeper;
 mod launcher;
+mod listening;
 mod prepare;
 mod probe;
 mod prober;
@@ -41,6 +42,7 @@ use futures::future::{BoxFuture, FutureExt};
 use swarm_model::id::TaskId;
 use swarm_model::probe::Check;
 use swarm_model::runtime::Signal;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use self::record::RunDir;
@@ -182,6 +184,10 @@ impl TaskRuntime for ProcessRuntime {
             sampled.unwrap_or_default()
         }
         .boxed()
+    }
+
+    fn connect(&self, task: TaskId, port: u16) -> BoxFuture<'static, Result<TcpStream, Failure>> {
+        listening::connect(Arc::clone(&self.inner), task, port).boxed()
     }
 
     fn exec(
