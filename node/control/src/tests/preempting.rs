@@ -328,7 +328,9 @@ fn check_victims(view: &View, plan: &Plan) {
             }
             Change::Assign { node, .. } => shared.push(*node),
             Change::CreateTask(new) => shared.extend(new.node),
-            Change::SetDesired { task, .. } => shared.extend(view.tasks[task].node),
+            Change::SetDesired { task, .. } | Change::Yield { task, .. } => {
+                shared.extend(view.tasks[task].node);
+            }
             _other => {}
         }
     }
