@@ -13,6 +13,7 @@ mod members;
 mod reads;
 mod recovery;
 mod snapshots;
+mod standbys;
 mod updates;
 
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ const COMPACTING: Shape = Shape { managers: 3, workers: 1, snapshot_interval: 10
 const COMPACTING_FIVE: Shape = Shape { managers: 5, workers: 0, snapshot_interval: 100 };
 
 /// Every scenario.
-pub const ALL: [Scenario; 46] = [
+pub const ALL: [Scenario; 47] = [
     Scenario {
         name: "leader-killed-placing-200-tasks",
         shape: THREE_AND_TWO,
@@ -99,6 +100,7 @@ pub const ALL: [Scenario; 46] = [
     Scenario { name: "follower-behind-a-snapshot", shape: COMPACTING, body: behind_a_snapshot },
     Scenario { name: "join-while-leaders-die", shape: THREE, body: join_while_leaders_die },
     Scenario { name: "one-seven-one", shape: ONE, body: members::one_seven_one },
+    Scenario { name: "standbys-take-votes", shape: THREE, body: standbys::take_votes },
     Scenario { name: "one-way-links", shape: FIVE, body: one_way_links },
     Scenario { name: "slow-links", shape: FIVE, body: links::slow },
     Scenario { name: "replayed-datagrams", shape: FIVE, body: links::replayed },

@@ -33,21 +33,25 @@ fn entry(api: &Api, read: &Read, node: &Node) -> NodeEntry {
     let consensus = api.backend.consensus();
     let leader = read.leader(&consensus);
     let this = api.backend.facts().node_id;
-    let manager_status = (node.spec.role == Role::Manager).then(|| {
-        if leader == Some(node.id) {
-            ManagerStatus::Leader
-        } else if node.id == this || api.backend.heard().contains(&node.id) {
-            ManagerStatus::Reachable
-        } else {
-            ManagerStatus::Unreachable
-        }
-    });
+    let voter = consensus.voters.contains(&node.id);
+    let is_heard = || node.id == this || api.backend.heard().contains(&node.id);
+    let is_manager = node.spec.role == Role::Manager;
     NodeEntry {
         node: node.clone(),
-        manager_status,
-        voter: consensus.voters.contains(&node.id),
+        manager_status: is_manager
+            .then(|| manager_status(leader == Some(node.id), is_heard(), voter)),
+        voter,
         quarantine: api.backend.quarantined().remove(&node.id),
         is_self: node.id == this,
+    }
+}
+
+fn manager_status(leads: bool, is_heard: bool, votes: bool) -> ManagerStatus {
+    match (leads, is_heard, votes) {
+        (true, _, _) => ManagerStatus::Leader,
+        (false, false, _) => ManagerStatus::Unreachable,
+        (false, true, true) => ManagerStatus::Reachable,
+        (false, true, false) => ManagerStatus::Standby,
     }
 }
 
@@ -222,6 +226,15 @@ mod tests {
             status: NodeStatus::default(),
             drain: None,
         }
+    }
+
+    #[test]
+    fn a_manager_that_is_heard_and_has_no_vote_stands_by() {
+        assert_eq!(manager_status(true, true, true), ManagerStatus::Leader);
+        assert_eq!(manager_status(false, true, true), ManagerStatus::Reachable);
+        assert_eq!(manager_status(false, true, false), ManagerStatus::Standby);
+        assert_eq!(manager_status(false, false, true), ManagerStatus::Unreachable);
+        assert_eq!(manager_status(false, false, false), ManagerStatus::Unreachable);
     }
 
     #[test]

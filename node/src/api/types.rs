@@ -193,10 +193,12 @@ pub struct QuarantinedNode {
 pub enum ManagerStatus {
     /// It leads.
     Leader,
-    /// It is heard from.
+    /// It votes, and is heard from.
     Reachable,
-    /// It is not.
+    /// It is not heard from, whether or not it votes.
     Unreachable,
+    /// It is heard from, and has everything, but no vote: it takes the place of a voter that is gone.
+    Standby,
 }
 
 /// A node as the API shows it.

@@ -85,3 +85,41 @@ impl NodeChanges {
         Ok(update)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: NodeChanges,
+    }
+
+    fn declared(line: &str) -> Result<NodeUpdate, String> {
+        let line = Line::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
+        line.options.declared().map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn labels_are_added_and_removed_and_nothing_else_changes() {
+        let asked =
+            "update --label-add zone=a --label-add rack=r=7 --label-rm old --label-rm x self";
+        let expect = NodeUpdate {
+            labels_add: [("zone", "a"), ("rack", "r=7")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            labels_remove: vec!["old".to_owned(), "x".to_owned()],
+            ..NodeUpdate::default()
+        };
+        assert_eq!(declared(asked), Ok(expect));
+    }
+
+    #[test]
+    fn nothing_to_change_a_label_without_a_key_and_a_deadline_alone_are_refused() {
+        for line in ["update self", "update --label-add =a self", "update --deadline 5s self"] {
+            assert!(declared(line).is_err(), "{line}");
+        }
+    }
+}
