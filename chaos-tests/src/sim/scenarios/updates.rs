@@ -98,17 +98,23 @@ pub(super) fn leading_view(run: &Run) -> anyhow::Result<std::sync::Arc<View>> {
     Ok(run.cluster.node(number)?.view())
 }
 
+/// Has the first version of a service run, where a broken one ends soon after its start.
+async fn first_runs(run: &mut Run) -> anyhow::Result<ServiceId> {
+    for seat in run.cluster.world.seats().values() {
+        let after = Duration::from_millis(300);
+        seat.runtime.program(BROKEN, Behaviour::Exits { after, code: 1 });
+    }
+    let id = ServiceId::from_raw(run.chance.wide());
+    agree(run, Op::CreateService { id, spec: spec("first") }).await?;
+    until_exact(run, 10).await?;
+    Ok(id)
+}
+
 /// A canary is tried, waits and is promoted under leaders that come and go; one that fails is turned
 /// back, and nobody else has heard of it.
 pub(super) fn canary(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
     async move {
-        for seat in run.cluster.world.seats().values() {
-            let after = Duration::from_millis(300);
-            seat.runtime.program(BROKEN, Behaviour::Exits { after, code: 1 });
-        }
-        let id = ServiceId::from_raw(run.chance.wide());
-        agree(run, Op::CreateService { id, spec: spec("first") }).await?;
-        until_exact(run, 10).await?;
+        let id = first_runs(run).await?;
         let update = |program| {
             let mut spec = spec(program);
             spec.update.canary = Some(Share::Percent(25));
@@ -151,13 +157,7 @@ fn only_canary(run: &Run, id: ServiceId, tried: &str) -> anyhow::Result<()> {
 
 pub(super) fn survive_leaders(run: &mut Run) -> BoxFuture<'_, anyhow::Result<()>> {
     async move {
-        for seat in run.cluster.world.seats().values() {
-            let after = Duration::from_millis(300);
-            seat.runtime.program(BROKEN, Behaviour::Exits { after, code: 1 });
-        }
-        let id = ServiceId::from_raw(run.chance.wide());
-        agree(run, Op::CreateService { id, spec: spec("first") }).await?;
-        until_exact(run, 10).await?;
+        let id = first_runs(run).await?;
         let update = |program| {
             let spec = spec(program);
             Op::UpdateService { id, version: None, spec, steered: true }
