@@ -116,12 +116,13 @@ impl Agent {
             }
             let configs = self.configs(&assignment);
             let state = self.unclaimed.remove(&task).map(|(_, state)| state);
-            let chosen = self.hand_out(&assignment, &there);
-            let devices = chosen.clone().unwrap_or_default();
-            // What runs already has got its devices.
-            let refused = chosen.err().filter(|_| state.is_none());
             let now = self.options.clock.now();
-            let ended = refused.map(|error| refusal(now, ObservedState::Rejected, error));
+            let (devices, ended) = match self.hand_out(&assignment, &there) {
+                Ok(devices) => (devices, None),
+                // What runs already has got its devices.
+                Err(_few) if state.is_some() => (Devices::new(), None),
+                Err(few) => (Devices::new(), Some(refusal(now, ObservedState::Rejected, few))),
+            };
             let life = match &ended {
                 None => Life::Held(self.beginning(state)),
                 Some(end) => {
@@ -183,13 +184,13 @@ impl Agent {
         let needs = needs(assignment);
         // The leader may know of an end before it is noted here.
         let over = |task| self.options.board.status(task).is_some_and(|it| it.state.is_terminal());
-        let holders = self
-            .entries
-            .iter()
-            .filter(|(task, entry)| entry.record.ended.is_none() && !over(**task));
+        let has = |(task, entry): &(&TaskId, &Entry)| {
+            let devices = &entry.record.devices;
+            !devices.is_empty() && entry.record.ended.is_none() && !over(**task)
+        };
+        let holders = self.entries.iter().filter(has);
         let taken = holders.flat_map(|(_, entry)| entry.record.devices.values().flatten());
-        let taken = if needs.is_empty() { BTreeSet::new() } else { taken.cloned().collect() };
-        devices::choose(&self.options.devices, needs, &taken, there)
+        devices::choose(&self.options.devices, needs, &taken.cloned().collect(), there)
     }
 
     /// Waits until the replica has all configs that `assignments` name: once for all of them, since
